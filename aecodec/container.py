@@ -10,7 +10,7 @@ what the payloads mean. Three ways in and out, all of which follow the same rule
 
 Order of the checks, which decides what a file with several faults is called: magic, version, length of the
 header, checksum of the header, reserved bits and values, ranges, limits; then for each section: length,
-checksum (the lazy reader leaves it for later unless the section breaks another rule), kind, order and
+checksum (the lazy reader leaves it for later, unless a section breaks another rule), kind, order and
 count; at the end: completeness. The version stands before the checksum so that a newer version, whose
 header may differ, is not mistaken for damage.
 
@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from types import TracebackType
-from typing import BinaryIO, NoReturn, Protocol, Self, TypeVar
+from typing import BinaryIO, Protocol, Self, TypeVar
 
 from aecodec.errors import (
     ChecksumError,
@@ -774,21 +774,17 @@ def _walk(
             return _truncation(source, order, offset, entry)
         take(entry)
         if entry.kind < _FIRST_OPTIONAL_KIND and entry.kind not in _KNOWN_KINDS:
-            _refuse(source, entry, UnsupportedError, "this kind is critical and unknown. Update aecodec")
+            raise UnsupportedError(_refused(entry, "this kind is critical and unknown; update aecodec"))
         problem = order.add(entry.kind, entry.length)
         if problem is not None:
-            _refuse(source, entry, CorruptedError, problem)
+            raise CorruptedError(_refused(entry, problem))
         offset = entry.end
     return _truncation(source, order, offset, None) if order.missing() else None
 
 
-def _refuse(
-    source: _Source, entry: SectionEntry, error: type[UnsupportedError] | type[CorruptedError], problem: str
-) -> NoReturn:
-    """Raise ``error``, unless the section is damaged: then the checksum is the better explanation."""
-    _read_payload(source, entry)
+def _refused(entry: SectionEntry, problem: str) -> str:
     start = entry.offset - SECTION_OVERHEAD
-    raise error(f"The section {section_name(entry.kind)} at byte {start} is refused: {problem}.")
+    return f"The section {section_name(entry.kind)} at byte {start} is refused: {problem}."
 
 
 def _truncation(source: _Source, order: _SectionOrder, offset: int, cut: SectionEntry | None) -> Truncation:
@@ -862,8 +858,8 @@ class ContainerReader:
         truncation: None when the file is whole.
 
     Raises:
-        The errors of :func:`read_container`; but ChecksumError only for the header and for a section that
-        breaks another rule, for the others when they are read.
+        The errors of :func:`read_container`. A damaged section raises ChecksumError here only when the walk
+        fails, else when it is read.
     """
 
     def __init__(
@@ -872,7 +868,12 @@ class ContainerReader:
         self._source = _StreamSource(stream)
         self.header = _open(self._source, limits)
         entries: list[SectionEntry] = []
-        self.truncation = _walk(self._source, self.header, limits, entries.append)
+        try:
+            self.truncation = _walk(self._source, self.header, limits, entries.append)
+        except (CorruptedError, UnsupportedError):
+            for entry in entries:  # damage, where there is some, is the better explanation
+                self.read_payload(entry)
+            raise
         _refuse_truncated(self.truncation, allow_truncated)
         self.entries = tuple(entries)
         self._by_kind = _group((entry.kind, entry) for entry in entries)
