@@ -1,0 +1,101 @@
+"""The sizes of a model: plain data, no Keras."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+PATCH = 16
+"""Pixels between two latents."""
+
+HYPER_PATCH = 64
+"""Pixels between two hyper-latents."""
+
+STEPS = 4
+"""Coding steps; each codes a quarter of the channels at every latent position."""
+
+TABLE_COUNT = 64
+"""Entropy tables; the index of a table grows with the scale of the symbols it is made for."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The sizes of the networks, and the range of the rate scale.
+
+    Widths are channels. ``*_blocks`` count gated blocks at 1/8 (eighth), 1/16 (sixteenth) resolution.
+    Level nodes: qualities at which gains and feature scales are learned; between two nodes they are
+    interpolated linearly in ``sublevels`` steps.
+    """
+
+    latent_channels: int = 320
+    hyper_channels: int = 96
+    eighth_width: int = 192
+    sixteenth_width: int = 320
+    analysis_eighth_blocks: int = 3
+    analysis_sixteenth_blocks: int = 3
+    synthesis_eighth_blocks: int = 4
+    synthesis_sixteenth_blocks: int = 4
+    hyper_width: int = 192
+    prediction_width: int = 256
+    prediction_blocks: int = 2
+    scale_hyper_width: int = 128
+    scale_feature_width: int = 96
+    scale_step_width: int = 128
+    level_nodes: int = 8
+    sublevels: int = 32
+    lambda_min: float = 0.0005
+    lambda_max: float = 0.25
+
+    @property
+    def level_count(self) -> int:
+        """Number of levels of the rate scale; the last node has no sub-levels."""
+        return (self.level_nodes - 1) * self.sublevels + 1
+
+    def lambda_of_level(self, level: float) -> float:
+        """Weight of the mean squared error (0..255 scale) against bits per pixel, log-uniform in the level."""
+        position = level / (self.level_count - 1)
+        return float(self.lambda_min * (self.lambda_max / self.lambda_min) ** position)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Architecture:
+        return cls(**values)
+
+
+PRESETS: dict[str, Architecture] = {
+    "tiny": Architecture(
+        latent_channels=64,
+        hyper_channels=16,
+        eighth_width=32,
+        sixteenth_width=48,
+        analysis_eighth_blocks=1,
+        analysis_sixteenth_blocks=1,
+        synthesis_eighth_blocks=1,
+        synthesis_sixteenth_blocks=1,
+        hyper_width=32,
+        prediction_width=32,
+        prediction_blocks=1,
+        scale_hyper_width=24,
+        scale_feature_width=16,
+        scale_step_width=24,
+    ),
+    "base": Architecture(),
+    "large": Architecture(
+        hyper_channels=128,
+        eighth_width=384,
+        sixteenth_width=640,
+        analysis_eighth_blocks=6,
+        analysis_sixteenth_blocks=8,
+        synthesis_eighth_blocks=10,
+        synthesis_sixteenth_blocks=14,
+        hyper_width=320,
+        prediction_width=512,
+        prediction_blocks=4,
+        scale_hyper_width=160,
+        scale_feature_width=128,
+        scale_step_width=160,
+    ),
+}
+"""Named sizes: ``tiny`` for tests, ``base`` the default, ``large`` for training on a GPU."""

@@ -1,0 +1,6 @@
+"""``python -m aecodec.training``: the same as ``aecodec train``."""
+
+from aecodec.training.train import command
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,58 @@
+"""Optimisers and the learning-rate schedule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+NOT_BY_MUON = ["shortcut", "leave", "rows", "scale_network"]
+"""Paths of matrices that AdamW updates: inputs and outputs of the model, tables, and the integer network."""
+
+
+class Muon(keras.optimizers.Muon):
+    """Keras' Muon with the orthogonalisation in bfloat16, as in its reference implementation (Jordan 2024)."""
+
+    def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
+        """(rows, columns) float32 -> a matrix with the same singular vectors and singular values near one."""
+        wide = x.shape[0] <= x.shape[1]
+        matrix = x if wide else ops.transpose(x)
+        matrix = matrix / (ops.sqrt(ops.sum(ops.square(matrix))) + 1e-12)
+        matrix = ops.cast(matrix, "bfloat16")
+        for _ in range(steps):
+            gram = ops.matmul(matrix, ops.transpose(matrix))
+            polynomial = self.muon_b * gram + self.muon_c * ops.matmul(gram, gram)
+            matrix = self.muon_a * matrix + ops.matmul(polynomial, matrix)
+        matrix = ops.cast(matrix, x.dtype)
+        return matrix if wide else ops.transpose(matrix)
+
+
+def make_optimizer(name: str, *, clip_norm: float, average: float) -> keras.optimizers.Optimizer:
+    """``muon`` or ``adam``, with clipping by global norm and an exponential moving average of the weights.
+
+    The learning rate is set before every step (see `learning_rate_at`).
+    """
+    if name == "adam":
+        return keras.optimizers.Adam(
+            1e-4, beta_2=0.99, global_clipnorm=clip_norm, use_ema=True, ema_momentum=average
+        )
+    return Muon(
+        1e-4,
+        adam_beta_2=0.99,
+        weight_decay=None,
+        adam_weight_decay=None,
+        exclude_layers=NOT_BY_MUON,
+        global_clipnorm=clip_norm,
+        use_ema=True,
+        ema_momentum=average,
+    )
+
+
+def learning_rate_at(
+    progress: float, step: int, *, peak: float, warm_up: int = 200, anneal_from: float = 0.4, floor: float = 0.0
+) -> float:
+    """Linear warm-up, flat, then linear to ``floor`` * peak. ``progress``: 0..1, the share of the budget spent."""
+    rise = min(1.0, (step + 1) / warm_up)
+    fall = min(1.0, (1.0 - progress) / (1.0 - anneal_from))
+    return peak * rise * max(fall, floor)
