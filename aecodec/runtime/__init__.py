@@ -1,1 +1,93 @@
+"""What computes the two float graphs, behind one small protocol.
 
+``onnx`` (ONNX Runtime on the CPU) is the default and a base dependency. ``keras`` (TensorFlow or JAX) is for
+training, for GPUs, and the reference that the other is tested against. Both give, for the same symbols,
+pixels within one level of each other; neither has a say in how bytes become symbols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from aecodec.errors import InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from aecodec.models import Model
+
+__all__ = ["RUNTIMES", "Runtime", "open_runtime"]
+
+RUNTIMES = ("onnx", "keras")
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """A model's encoder and decoder graphs, ready to run. Several threads may call one runtime at the same
+    time.
+    """
+
+    @property
+    def name(self) -> str:
+        """What :func:`open_runtime` knows it by."""
+
+    def encode(self, pixels: NDArray[np.float32], level: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+        """Run the encoder graph.
+
+        Args:
+            pixels: (height, width, 3), RGB, 0..255; height and width are multiples of 64.
+            level: position on the rate scale, 0 to 224.
+
+        Returns:
+            the hyper-latents z (height / 64, width / 64, hyper channels) and the residual latents
+            r (height / 16, width / 16, latent channels).
+        """
+
+    def decode(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> NDArray[np.float32]:
+        """Run the decoder graph.
+
+        Args:
+            z: (rows, columns, hyper channels).
+            r: (4 rows, 4 columns, latent channels).
+            level: position on the rate scale, 0 to 224.
+
+        Returns:
+            pixels (64 rows, 64 columns, 3), RGB on the scale 0..255, neither clipped nor rounded.
+        """
+
+
+@lru_cache(maxsize=4)
+def open_runtime(name: str, model: Model) -> Runtime:
+    """The runtime of that name for a model; the same object again for the same model.
+
+    Raises:
+        InputError: there is no runtime of that name.
+        MissingDependencyError: a package that it needs is not installed.
+        ModelError: the model's files are damaged.
+    """
+    if name == "onnx":
+        with _needs("onnxruntime", "pip install onnxruntime"):
+            from aecodec.runtime.onnx import OnnxRuntime
+        return OnnxRuntime(model)
+    if name == "keras":
+        with _needs("keras with TensorFlow or JAX", "pip install 'aecodec[keras]'"):
+            from aecodec.runtime.keras import KerasRuntime
+        return KerasRuntime(model)
+    raise InputError(f"Expected a runtime out of {', '.join(RUNTIMES)}. Received: {name!r}")
+
+
+@contextmanager
+def _needs(package: str, remedy: str) -> Iterator[None]:
+    """An import of another project's package that fails is told in our words, with what to do."""
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").startswith("aecodec"):
+            raise
+        raise MissingDependencyError(
+            f"This runtime needs {package}, which cannot be imported ({error}). Install it: {remedy}"
+        ) from error

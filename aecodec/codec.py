@@ -1,0 +1,453 @@
+"""The pipeline: picture -> symbols -> bytes, and its mirror image bytes -> symbols -> picture.
+
+Encoding runs the encoder graph over windows of the picture, puts the symbols together to chunks, and codes
+each chunk by itself. Decoding decodes chunks, puts windows together from them, and runs the decoder graph.
+Only the chunks and the window in use are held, so that memory beyond the pixels and the bytes grows with
+the width of a picture and not with its area. The graphs run in the calling thread (a runtime uses the cores
+by itself) while a pool of threads codes the chunks behind or ahead of it; the bytes do not depend on the
+number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecodec.container import (
+    DEFAULT_CHUNK_SIDE,
+    DEFAULT_LIMITS,
+    ContainerReader,
+    Header,
+    Limits,
+    SectionKind,
+    write_container,
+)
+from aecodec.entropy import ChunkBytes, encode_chunk
+from aecodec.errors import InputError, ModelError, UnknownModelError
+from aecodec.image import (
+    Picture,
+    Samples,
+    picture_from_array,
+    picture_from_pillow,
+    picture_to_array,
+    plane_from_png,
+    strip_metadata,
+)
+from aecodec.models import Model, default_model, find_model, load_model
+from aecodec.runtime import Runtime, open_runtime
+from aecodec.sections import SectionSource, chunk_symbols, sections_of
+from aecodec.streams import ReadableFile, open_source
+from aecodec.windows import (
+    HYPER_STRIDE,
+    WINDOW_SIDE,
+    Symbols,
+    SymbolStore,
+    View,
+    Window,
+    box_average,
+    chunk_uses,
+    plan_windows,
+    window_pixels,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = [
+    "DecodedPicture",
+    "decode",
+    "decode_picture",
+    "encode",
+]
+
+#: A model, its name, its id in hexadecimal digits or its folder; None for the default or the one a file
+#: names.
+ModelChoice: TypeAlias = Model | str | Path | None
+#: Called with how many windows and chunks are done, and how many there are.
+Progress: TypeAlias = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedPicture:
+    """A picture, and how complete the file was that it comes from.
+
+    Attributes:
+        picture: pixels, alpha and metadata.
+        missing: the fraction of the symbols' sections that was not there, of those that were needed: 0 to 1.
+        problems: what was missing or damaged, one sentence each; empty when all was there.
+    """
+
+    picture: Picture
+    missing: float = 0.0
+    problems: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether this is the whole picture."""
+        return not self.problems
+
+
+def encode(
+    image: NDArray[Any] | Image | Picture,
+    quality: float = 75,
+    *,
+    level: int | None = None,
+    strip: bool = False,
+    model: ModelChoice = None,
+    runtime: str | Runtime = "onnx",
+    chunk_side: int = DEFAULT_CHUNK_SIDE,
+    window_side: int = WINDOW_SIDE,
+    jobs: int | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> bytes:
+    """Encode a picture.
+
+    Args:
+        image: uint8 or uint16 (height, width) or (height, width, channels) with 1 (gray), 2 (gray, alpha),
+            3 (RGB) or 4 (RGB, alpha) channels; or a Pillow image; or a Picture.
+        quality: 1 (smallest) to 100; fractions are fine.
+        level: position on the model's rate scale, 0 to 224, instead of a quality.
+        strip: leave out EXIF and XMP; the pixels are turned upright first. The ICC profile stays.
+        model: which model encodes, and must be installed (or given) where the file is decoded.
+        runtime: what runs the encoder graph: "onnx", "keras", or an object with Runtime's methods.
+        chunk_side: pixels, a multiple of 64 up to 4096: the squares that are coded independently.
+        window_side: pixels, a multiple of 64: how much of the picture passes through the graph at once. It
+            bounds memory, and does not change what is coded but for float rounding.
+        jobs: threads that code chunks; by default as many as there are cores. The bytes are the same for
+            any number.
+        limits: what to accept.
+        progress: called in this thread with (done, total), counted in windows and chunks.
+
+    Returns:
+        the bytes of an .aec file.
+
+    Raises:
+        InputError: an argument is out of its range; ImageError: a kind of picture that is not supported;
+            LimitError: a picture that is too large.
+        ModelError: the model is missing or damaged.
+        MissingDependencyError: the runtime is not installed.
+    """
+    bounds = limits or DEFAULT_LIMITS
+    picture = as_picture(image, bounds)
+    bounds.check_picture(picture.width, picture.height)
+    kept = strip_metadata(picture) if strip else picture
+    chosen = choose_model(model)
+    header = Header(
+        width=kept.width,
+        height=kept.height,
+        level=_choose_level(chosen, quality, level),
+        model_id=chosen.model_id,
+        layout=kept.layout,
+        depth=kept.depth,
+        has_alpha=kept.alpha is not None,
+        chunk_side=_checked_side("chunk_side", chunk_side, most=4096),
+    )
+    windows = plan_windows(header, chosen.halo.encoder, side=_checked_side("window_side", window_side))
+    ticker = Ticker(progress, len(windows) + header.chunk_count)
+    engine = _Engine(chosen, _open(runtime, chosen), checked_jobs(jobs), ticker)
+    chunks = engine.encode_chunks(kept, header, windows)
+    return write_container(header, sections_of(kept, chunks), limits=bounds)
+
+
+def decode(
+    data: ReadableFile,
+    *,
+    region: tuple[int, int, int, int] | None = None,
+    scale: int = 1,
+    allow_partial: bool = False,
+    model: ModelChoice = None,
+    runtime: str | Runtime = "onnx",
+    window_side: int = WINDOW_SIDE,
+    jobs: int | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Samples:
+    """Decode a picture to an array; :func:`decode_picture` gives profile, metadata and completeness as well.
+
+    Args: as for :func:`decode_picture`.
+
+    Returns:
+        uint8 or uint16, as the source was: (height, width) for gray, (height, width, channels) with 2
+        (gray, alpha), 3 (RGB) or 4 (RGB, alpha) channels otherwise.
+
+    Raises:
+        as :func:`decode_picture`.
+    """
+    decoded = decode_picture(
+        data,
+        region=region,
+        scale=scale,
+        allow_partial=allow_partial,
+        model=model,
+        runtime=runtime,
+        window_side=window_side,
+        jobs=jobs,
+        limits=limits,
+        progress=progress,
+    )
+    return picture_to_array(decoded.picture)
+
+
+def decode_picture(
+    data: ReadableFile,
+    *,
+    region: tuple[int, int, int, int] | None = None,
+    scale: int = 1,
+    allow_partial: bool = False,
+    model: ModelChoice = None,
+    runtime: str | Runtime = "onnx",
+    window_side: int = WINDOW_SIDE,
+    jobs: int | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> DecodedPicture:
+    """Decode a picture.
+
+    Args:
+        data: the file as bytes, a path, or a binary file object, of which only the sections needed are read.
+        region: (x, y, width, height) in pixels of the whole picture. Only the chunks and windows that it
+            needs are decoded; the pixels are those of the whole picture's, to within one level.
+        scale: 1, 2, 4 or 8: a preview that is so many times smaller on each side, rounded up; each pixel is
+            the mean of a square of the decoded picture. With a region, the squares that it touches.
+        allow_partial: decode what there is of a truncated or damaged file. Symbols that are missing are
+            taken as 0, missing alpha as opaque; ``problems`` and ``missing`` of the result tell.
+        model: where a model that is not installed lies; its id must be the file's.
+        runtime: what runs the decoder graph: "onnx", "keras", or an object with Runtime's methods.
+        window_side: pixels, a multiple of 64: how much of the picture passes through the graph at once.
+        jobs: threads that decode chunks; by default as many as there are cores.
+        limits: what to accept, checked before anything of that size is allocated.
+        progress: called in this thread with (done, total), counted in windows and chunks.
+
+    Raises:
+        InputError: an argument is out of its range, or the file cannot be read; LimitError: the picture is
+            larger than the limits allow.
+        FormatError: the bytes are not a whole, well-formed .aec file (see its subclasses).
+        UnsupportedError: a newer version; UnknownModelError: the file's model is not installed.
+        ModelError: the model's own files are damaged.
+        MissingDependencyError: the runtime is not installed.
+    """
+    with open_source(data) as stream:
+        reader = ContainerReader(stream, allow_truncated=allow_partial, limits=limits or DEFAULT_LIMITS)
+        header = reader.header
+        view = View.of(header, region, scale)
+        chosen = model_of(header, model)
+        side = _checked_side("window_side", window_side)
+        windows = plan_windows(header, chosen.halo.decoder, area=view.area, side=side)
+        source = SectionSource(reader, tolerant=allow_partial)
+        ticker = Ticker(progress, len(windows) + len(_chunks_of(header, windows)))
+        engine = _Engine(chosen, _open(runtime, chosen), checked_jobs(jobs), ticker)
+        picture = Picture(
+            engine.decode_windows(source, view, windows),
+            alpha=_read_alpha(source, view) if header.has_alpha else None,
+            icc_profile=source.joined(SectionKind.ICC_PROFILE),
+            exif=source.joined(SectionKind.EXIF),
+            xmp=source.joined(SectionKind.XMP),
+        )
+        return DecodedPicture(picture, source.missing, source.problems)
+
+
+class Ticker:
+    """Counts what is done, and tells."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def tick(self) -> None:
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+@dataclass(frozen=True, eq=False)
+class _Engine:
+    """A model, what runs its graphs, and how many threads code chunks: the two directions, line for line."""
+
+    model: Model
+    runtime: Runtime
+    jobs: int
+    ticker: Ticker
+
+    def encode_chunks(self, picture: Picture, header: Header, windows: Sequence[Window]) -> list[ChunkBytes]:
+        """Windows -> symbols -> chunks, in raster order."""
+        _, last_uses = chunk_uses(header, [window.core for window in windows])
+        store = SymbolStore(header, self.model.hyper_channels, self.model.latent_channels)
+        coded: dict[int, ChunkBytes] = {}
+        with thread_pool(self.jobs) as pool:
+            waiting: deque[tuple[int, Future[ChunkBytes]]] = deque()
+            for window, finished in zip(windows, last_uses, strict=True):
+                symbols = self._analyse(window_pixels(picture, window.reach), header.level)
+                store.write(window.core, window.crop(symbols))
+                self.ticker.tick()
+                for index in finished:
+                    symbols = store.take(index)
+                    job = pool.submit(encode_chunk, *symbols, header.level, self.model.entropy)
+                    waiting.append((index, job))
+                self._collect(waiting, coded, leave=2 * self.jobs)
+            self._collect(waiting, coded, leave=0)
+        return [coded[index] for index in range(header.chunk_count)]
+
+    def decode_windows(self, source: SectionSource, view: View, windows: Sequence[Window]) -> Samples:
+        """Chunks -> symbols -> windows -> the pixels (height, width, layout) of the view."""
+        header = source.header
+        first_uses, last_uses = chunk_uses(header, [window.reach for window in windows])
+        store = SymbolStore(header, self.model.hyper_channels, self.model.latent_channels)
+        target = view.empty_pixels()
+        with thread_pool(self.jobs) as pool:
+            waiting: dict[int, Future[Symbols]] = {}
+            for window, started, ahead, finished in zip(
+                windows, first_uses, [*first_uses[1:], ()], last_uses, strict=True
+            ):
+                for index in (*started, *ahead):  # the next window's chunks while this one runs
+                    if index not in waiting:
+                        waiting[index] = pool.submit(
+                            chunk_symbols, source.payloads(index), header, index, self.model.entropy
+                        )
+                for index in started:
+                    store.put(index, waiting[index].result())
+                    self.ticker.tick()
+                rgb = self._synthesise(store.read(window.reach), header.level)
+                view.write(target, window.core, _preview(window.crop_pixels(rgb), view.scale))
+                self.ticker.tick()
+                for index in finished:
+                    store.take(index)
+                    del waiting[index]
+        return target
+
+    def _collect(
+        self,
+        waiting: deque[tuple[int, Future[ChunkBytes]]],
+        coded: dict[int, ChunkBytes],
+        *,
+        leave: int,
+    ) -> None:
+        """Take in the chunks that are coded; wait until at most ``leave`` are not, which bounds memory."""
+        while waiting and (len(waiting) > leave or waiting[0][1].done()):
+            index, job = waiting.popleft()
+            coded[index] = job.result()
+            self.ticker.tick()
+
+    def _analyse(self, pixels: NDArray[np.float32], level: int) -> Symbols:
+        symbols = Symbols(*self.runtime.encode(pixels, level))
+        rows, columns = pixels.shape[0] // HYPER_STRIDE, pixels.shape[1] // HYPER_STRIDE
+        expected_z = (rows, columns, self.model.hyper_channels)
+        expected_r = (4 * rows, 4 * columns, self.model.latent_channels)
+        if symbols.z.shape != expected_z or symbols.r.shape != expected_r:
+            raise ModelError(
+                f"Expected the encoder of model {self.model.name} to give symbols of shapes {expected_z} and "
+                f"{expected_r}. Found: {symbols.z.shape} and {symbols.r.shape}. Install the model again"
+            )
+        return symbols
+
+    def _synthesise(self, symbols: Symbols, level: int) -> NDArray[np.float32]:
+        pixels = self.runtime.decode(symbols.z, symbols.r, level)
+        expected = (HYPER_STRIDE * symbols.z.shape[0], HYPER_STRIDE * symbols.z.shape[1], 3)
+        if pixels.shape != expected:
+            raise ModelError(
+                f"Expected the decoder of model {self.model.name} to give pixels of shape {expected}. "
+                f"Found: {pixels.shape}. Install the model again"
+            )
+        return pixels
+
+
+@contextmanager
+def thread_pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool that starts nothing more once the block is left, by an error or an interrupt."""
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="aecodec")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _preview(rgb: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    """A smaller picture of a window's core: means of squares of its pixels, before they are rounded.
+
+    It is what the picture itself looks like when made smaller. It saves the memory of the whole, not the time.
+    """
+    return box_average(rgb, scale)
+
+
+def _read_alpha(source: SectionSource, view: View) -> Samples:
+    """The alpha plane of the view; opaque where a partial file has none."""
+    header = source.header
+    data = source.joined(SectionKind.ALPHA)
+    if data is None:
+        source.note("The alpha plane is missing; the picture is taken as opaque.")
+        dtype = np.uint8 if header.depth == 8 else np.uint16
+        return np.full((view.box.height, view.box.width), 2**header.depth - 1, dtype)
+    return view.cut_plane(plane_from_png(data, header.width, header.height, header.depth))
+
+
+def _chunks_of(header: Header, windows: Sequence[Window]) -> set[int]:
+    return {index for window in windows for index in header.chunks_touching(window.reach)}
+
+
+def as_picture(image: Any, limits: Limits) -> Picture:
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, np.ndarray):
+        return picture_from_array(image)
+    if hasattr(image, "getbands") and hasattr(image, "tobytes"):
+        return picture_from_pillow(image, max_pixels=limits.max_pixels)
+    raise InputError(
+        f"Expected a NumPy array, a Pillow image or a Picture. Received: {type(image).__name__}. "
+        "For a file use encode_file"
+    )
+
+
+def choose_model(model: ModelChoice) -> Model:
+    if isinstance(model, Model):
+        return model
+    return default_model() if model is None else find_model(model)
+
+
+def model_of(header: Header, model: ModelChoice) -> Model:
+    """The model that a file names: the installed one, or the given one if it is that."""
+    if model is None:
+        return load_model(header.model_id)
+    chosen = choose_model(model)
+    if chosen.model_id != header.model_id:
+        raise UnknownModelError(
+            f"The file needs the model {header.model_id.hex()}. The model that was given, {chosen.name}, is "
+            f"{chosen.model_id.hex()}: give the other one, or none if it is installed"
+        )
+    return chosen
+
+
+def _choose_level(model: Model, quality: float, level: int | None) -> int:
+    if level is None:
+        return model.level_of_quality(quality)
+    if isinstance(level, bool) or not isinstance(level, int) or not 0 <= level < model.level_count:
+        raise InputError(f"Expected a level from 0 to {model.level_count - 1}. Received: {level!r}")
+    return level
+
+
+def _open(runtime: str | Runtime, model: Model) -> Runtime:
+    return open_runtime(runtime, model) if isinstance(runtime, str) else runtime
+
+
+def _checked_side(name: str, side: int, most: int | None = None) -> int:
+    if side < HYPER_STRIDE or side % HYPER_STRIDE or (most is not None and side > most):
+        bound = f" up to {most}" if most else ""
+        raise InputError(f"Expected {name} to be a multiple of {HYPER_STRIDE}{bound}. Received: {side!r}")
+    return side
+
+
+def checked_jobs(jobs: int | None) -> int:
+    if jobs is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if jobs < 1:
+        raise InputError(f"Expected at least 1 job. Received: {jobs!r}")
+    return jobs

@@ -1,0 +1,102 @@
+"""Which sections a picture becomes, and what a file, whole or not, has of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from aecodec.container import ContainerReader, Header, Section, SectionKind, split_payload
+from aecodec.entropy import ChunkBytes, EntropyModel, decode_chunk_partial
+from aecodec.errors import ChecksumError
+from aecodec.image import Picture, plane_to_png
+from aecodec.windows import HYPER_STRIDE, Symbols
+
+__all__ = ["CHUNK_KINDS", "SectionSource", "chunk_symbols", "sections_of"]
+
+#: The sections that each chunk has one of, in the order of decoding.
+CHUNK_KINDS = (
+    SectionKind.HYPER_LATENTS,
+    SectionKind.RESIDUALS_0,
+    SectionKind.RESIDUALS_1,
+    SectionKind.RESIDUALS_2,
+    SectionKind.RESIDUALS_3,
+)
+
+
+def chunk_symbols(payloads: Sequence[bytes], header: Header, index: int, entropy: EntropyModel) -> Symbols:
+    """The symbols of a chunk from its first payloads; what the others would give is 0."""
+    box = header.chunk_box(index)
+    shape = (box.height // HYPER_STRIDE, box.width // HYPER_STRIDE)
+    return Symbols(*decode_chunk_partial(payloads, shape, header.level, entropy))
+
+
+def sections_of(picture: Picture, chunks: Sequence[ChunkBytes]) -> Iterator[Section]:
+    """All sections in the order of the file: what a truncated file can do without comes last."""
+    if picture.icc_profile is not None:
+        yield from split_payload(SectionKind.ICC_PROFILE, picture.icc_profile)
+    for kind, payloads in zip(CHUNK_KINDS, zip(*chunks, strict=True), strict=True):
+        for payload in payloads:
+            yield Section(kind, payload)
+    if picture.alpha is not None:
+        yield from split_payload(SectionKind.ALPHA, plane_to_png(picture.alpha))
+    if picture.exif is not None:
+        yield from split_payload(SectionKind.EXIF, picture.exif)
+    if picture.xmp is not None:
+        yield from split_payload(SectionKind.XMP, picture.xmp)
+
+
+class SectionSource:
+    """The sections of a file, as far as they are there.
+
+    Args:
+        reader: of the file.
+        tolerant: note a damaged section instead of raising its ChecksumError.
+    """
+
+    def __init__(self, reader: ContainerReader, *, tolerant: bool) -> None:
+        self.header = reader.header
+        self._reader = reader
+        self._tolerant = tolerant
+        self._problems = [str(reader.truncation)] if reader.truncation else []
+        self._wanted = 0
+        self._found = 0
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was found to be missing or damaged, so far."""
+        return tuple(self._problems)
+
+    @property
+    def missing(self) -> float:
+        """The fraction missing of the chunks' sections that were asked for, so far."""
+        return 1 - self._found / self._wanted if self._wanted else 0.0
+
+    def payloads(self, index: int) -> list[bytes]:
+        """The payloads of a chunk up to the first that is missing: those behind it cannot be decoded
+        without it.
+        """
+        payloads: list[bytes] = []
+        for kind in CHUNK_KINDS:
+            payload = self._tolerate(self._reader.chunk_payload, kind, index)
+            if payload is None:
+                break
+            payloads.append(payload)
+        self._wanted += len(CHUNK_KINDS)
+        self._found += len(payloads)
+        return payloads
+
+    def joined(self, kind: SectionKind) -> bytes | None:
+        """The payload of a kind that there is once in the picture, or None."""
+        return self._tolerate(self._reader.joined, kind)
+
+    def note(self, problem: str) -> None:
+        """Add to the problems."""
+        self._problems.append(problem)
+
+    def _tolerate(self, read: Callable[..., bytes | None], *arguments: int) -> bytes | None:
+        try:
+            return read(*arguments)
+        except ChecksumError as error:
+            if not self._tolerant:
+                raise
+            self.note(str(error))
+            return None

@@ -1,0 +1,304 @@
+"""Windows: how a picture of any size passes through the transforms in bounded memory, without seams.
+
+A *window* is a rectangle of the padded picture that runs through a graph at once. Its *core* is what is
+kept of the result; around it lies a *halo* of real neighbours, as wide as the graph can see, that is
+computed and thrown away. The cores tile the area without overlap, so the pieces put together are what one
+pass over the whole picture would have given. Windows know nothing of *chunks*, the squares that are entropy
+coded independently: symbols pass from one partition to the other through a :class:`SymbolStore`, which
+holds only the chunks in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecodec.container import Box, Header
+from aecodec.errors import InputError
+from aecodec.image import Picture, Samples, samples_from_float_rgb, samples_to_float_rgb
+
+__all__ = [
+    "HYPER_STRIDE",
+    "LATENT_STRIDE",
+    "SCALES",
+    "WINDOW_SIDE",
+    "SymbolStore",
+    "Symbols",
+    "View",
+    "Window",
+    "box_average",
+    "chunk_uses",
+    "plan_windows",
+    "window_pixels",
+]
+
+HYPER_STRIDE = 64
+LATENT_STRIDE = 16
+_Element = TypeVar("_Element", bound=np.generic)
+
+#: Pixels: a window's core is at most this wide and high (its first and last ones a halo more).
+WINDOW_SIDE = 1024
+#: A preview is so many times smaller than the picture on each side.
+SCALES = (1, 2, 4, 8)
+
+
+class Symbols(NamedTuple):
+    """The integers of one rectangle: z (rows, columns, hyper channels), r (4 rows, 4 columns, latent
+    channels).
+    """
+
+    z: NDArray[np.int16]
+    r: NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Boxes in pixels of the padded picture, on multiples of 64: what is kept, and what is computed for
+    it.
+    """
+
+    core: Box
+    reach: Box
+
+    def crop(self, symbols: Symbols) -> Symbols:
+        """The core's part of symbols of the reach."""
+        return Symbols(*(_cut(plane, self.reach, self.core, stride) for plane, stride in _planes(symbols)))
+
+    def crop_pixels(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The core's part of pixels (height, width, channels) of the reach."""
+        return _cut(pixels, self.reach, self.core, 1)
+
+
+def plan_windows(
+    header: Header, halo: int, *, area: Box | None = None, side: int = WINDOW_SIDE
+) -> tuple[Window, ...]:
+    """Windows in raster order whose cores tile an area.
+
+    All windows of a plan have about the same reach, ``side + 2 * halo`` at most: a core that touches the
+    border of the picture is wider by the halo that it does not need there.
+
+    Args:
+        header: of the picture.
+        halo: pixels, a multiple of 64.
+        area: what the cores shall tile, on multiples of 64; the whole padded picture by default.
+        side: pixels, a multiple of 64.
+    """
+    box = area or Box(0, 0, header.padded_width, header.padded_height)
+    rows = _split(box.y, box.bottom, header.padded_height, halo, side)
+    columns = _split(box.x, box.right, header.padded_width, halo, side)
+    return tuple(
+        Window(
+            Box(core_x[0], core_y[0], core_x[1] - core_x[0], core_y[1] - core_y[0]),
+            Box(reach_x[0], reach_y[0], reach_x[1] - reach_x[0], reach_y[1] - reach_y[0]),
+        )
+        for core_y, reach_y in rows
+        for core_x, reach_x in columns
+    )
+
+
+def _split(
+    start: int, end: int, limit: int, halo: int, side: int
+) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Cut start..end into cores with their reach, both as (first, one past the last)."""
+    spared_first = halo if start == 0 else 0
+    spared_last = halo if end == limit else 0
+    inner = max(end - start - spared_first - spared_last, 1)
+    count = -(-inner // side)
+    step = -(-inner // (count * HYPER_STRIDE)) * HYPER_STRIDE
+    cuts = [start, *(start + spared_first + step * index for index in range(1, count)), end]
+    return [
+        ((first, last), (max(first - halo, 0), min(last + halo, limit))) for first, last in pairwise(cuts)
+    ]
+
+
+def window_pixels(picture: Picture, reach: Box) -> NDArray[np.float32]:
+    """The float RGB pixels (height, width, 3), 0..255, of a window; beyond the picture its edge is
+    repeated.
+    """
+    bottom, right = min(reach.bottom, picture.height), min(reach.right, picture.width)
+    pixels = picture.pixels[reach.y : bottom, reach.x : right]
+    missing = ((0, reach.bottom - bottom), (0, reach.right - right), (0, 0))
+    return samples_to_float_rgb(np.pad(pixels, missing, mode="edge"))
+
+
+def box_average(pixels: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    """Means of the scale x scale squares of pixels (height, width, channels); the sides are multiples of
+    scale.
+    """
+    if scale == 1:
+        return pixels
+    height, width, channels = pixels.shape
+    squares = pixels.reshape(height // scale, scale, width // scale, scale, channels)
+    means: NDArray[np.float32] = squares.mean(axis=(1, 3), dtype=np.float32)
+    return means
+
+
+def chunk_uses(header: Header, boxes: Sequence[Box]) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """For each box, the chunks that it touches first of all boxes, and those that it touches last."""
+    touched = [header.chunks_touching(box) for box in boxes]
+    return _first_uses(touched), _first_uses(touched[::-1])[::-1]
+
+
+def _first_uses(touched: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    seen: set[int] = set()
+    uses = []
+    for indices in touched:
+        uses.append(tuple(index for index in indices if index not in seen))
+        seen.update(indices)
+    return uses
+
+
+class SymbolStore:
+    """The symbols of the chunks in use: windows of any box are written to and read from it.
+
+    Args:
+        header: of the picture.
+        hyper_channels: of z.
+        latent_channels: of r.
+    """
+
+    def __init__(self, header: Header, hyper_channels: int, latent_channels: int) -> None:
+        self._header = header
+        self._channels = (hyper_channels, latent_channels)
+        self._chunks: dict[int, Symbols] = {}
+
+    def write(self, box: Box, symbols: Symbols) -> None:
+        """Copy the symbols of a box into the chunks that it touches, which come into being as needed."""
+        for index in self._header.chunks_touching(box):
+            if index not in self._chunks:
+                self._chunks[index] = empty_symbols(self._header.chunk_box(index), self._channels)
+            self._copy(self._chunks[index], self._header.chunk_box(index), symbols, box)
+
+    def read(self, box: Box) -> Symbols:
+        """The symbols of a box, all of whose chunks are in the store."""
+        symbols = empty_symbols(box, self._channels)
+        for index in self._header.chunks_touching(box):
+            self._copy(symbols, box, self._chunks[index], self._header.chunk_box(index))
+        return symbols
+
+    def put(self, index: int, symbols: Symbols) -> None:
+        """Bring a whole chunk in."""
+        self._chunks[index] = symbols
+
+    def take(self, index: int) -> Symbols:
+        """Take a whole chunk out; the store forgets it."""
+        return self._chunks.pop(index)
+
+    @staticmethod
+    def _copy(target: Symbols, target_box: Box, source: Symbols, source_box: Box) -> None:
+        """Copy what two boxes share."""
+        shared = _intersection(target_box, source_box)
+        for (into, stride), (plane, _) in zip(_planes(target), _planes(source), strict=True):
+            _cut(into, target_box, shared, stride)[...] = _cut(plane, source_box, shared, stride)
+
+
+def empty_symbols(box: Box, channels: tuple[int, int]) -> Symbols:
+    """Zeros for a box and (hyper channels, latent channels)."""
+    rows, columns = box.height // HYPER_STRIDE, box.width // HYPER_STRIDE
+    ratio = HYPER_STRIDE // LATENT_STRIDE
+    return Symbols(
+        np.zeros((rows, columns, channels[0]), np.int16),
+        np.zeros((rows * ratio, columns * ratio, channels[1]), np.int16),
+    )
+
+
+def _planes(symbols: Symbols) -> tuple[tuple[NDArray[np.int16], int], ...]:
+    return (symbols.z, HYPER_STRIDE), (symbols.r, LATENT_STRIDE)
+
+
+def _intersection(first: Box, second: Box) -> Box:
+    x, y = max(first.x, second.x), max(first.y, second.y)
+    return Box(x, y, min(first.right, second.right) - x, min(first.bottom, second.bottom) - y)
+
+
+def _cut(plane: NDArray[_Element], whole: Box, part: Box, stride: int) -> NDArray[_Element]:
+    """The view of ``part`` in a plane (rows, columns, channels) that covers ``whole``, one element per
+    stride.
+    """
+    top, left = (part.y - whole.y) // stride, (part.x - whole.x) // stride
+    return plane[top : top + part.height // stride, left : left + part.width // stride]
+
+
+@dataclass(frozen=True)
+class View:
+    """Which pixels of the picture are wanted, at which scale.
+
+    Attributes:
+        header: of the picture.
+        box: what is wanted in pixels of the preview (the picture made ``scale`` times smaller, rounded up).
+        scale: how many times smaller.
+    """
+
+    header: Header
+    box: Box
+    scale: int
+
+    @classmethod
+    def of(cls, header: Header, region: tuple[int, int, int, int] | None, scale: int) -> View:
+        """Check what the caller asks for.
+
+        Raises:
+            InputError: no such scale, or a region that is empty or not inside of the picture.
+        """
+        if scale not in SCALES:
+            raise InputError(f"Expected a scale out of {SCALES}. Received: {scale!r}")
+        box = Box(0, 0, header.width, header.height) if region is None else Box(*_whole_numbers(region))
+        inside = 0 <= box.x < box.right <= header.width and 0 <= box.y < box.bottom <= header.height
+        if not inside:
+            raise InputError(
+                f"Expected a region (x, y, width, height) inside of {header.width} x {header.height} pixels, "
+                f"at least 1 x 1. Received: {region}"
+            )
+        x, y = box.x // scale, box.y // scale
+        return cls(header, Box(x, y, -(-box.right // scale) - x, -(-box.bottom // scale) - y), scale)
+
+    @property
+    def area(self) -> Box:
+        """The pixels of the padded picture that must be decoded, on multiples of 64."""
+        unit = HYPER_STRIDE // self.scale
+        x, y = self.box.x // unit, self.box.y // unit
+        columns, rows = -(-self.box.right // unit) - x, -(-self.box.bottom // unit) - y
+        return Box(x * HYPER_STRIDE, y * HYPER_STRIDE, columns * HYPER_STRIDE, rows * HYPER_STRIDE)
+
+    def empty_pixels(self) -> Samples:
+        """Room for the result (height, width, layout)."""
+        dtype = np.uint8 if self.header.depth == 8 else np.uint16
+        return np.empty((self.box.height, self.box.width, self.header.layout), dtype)
+
+    def write(self, target: Samples, core: Box, rgb: NDArray[np.float32]) -> None:
+        """Round what is wanted of a core's float pixels (already of this scale) and put it into its place."""
+        left, top = core.x // self.scale, core.y // self.scale
+        x, y = max(left, self.box.x), max(top, self.box.y)
+        right = min(core.right // self.scale, self.box.right)
+        bottom = min(core.bottom // self.scale, self.box.bottom)
+        wanted = rgb[y - top : bottom - top, x - left : right - left]
+        rows, columns = slice(y - self.box.y, bottom - self.box.y), slice(x - self.box.x, right - self.box.x)
+        target[rows, columns] = samples_from_float_rgb(wanted, self.header.layout, self.header.depth)
+
+    def cut_plane(self, plane: Samples) -> Samples:
+        """What is wanted of a plane (height, width) of the whole picture, at this scale."""
+        if self.scale == 1:
+            return plane[self.box.y : self.box.bottom, self.box.x : self.box.right]
+        rows = slice(self.box.y * self.scale, self.box.bottom * self.scale)
+        columns = slice(self.box.x * self.scale, self.box.right * self.scale)
+        part = plane[rows, columns]
+        height, width = self.box.height * self.scale, self.box.width * self.scale
+        squares = np.pad(part, ((0, height - part.shape[0]), (0, width - part.shape[1])), mode="edge")
+        means = box_average(squares[:, :, np.newaxis].astype(np.float32), self.scale)[:, :, 0]
+        rounded: Samples = np.floor(means + 0.5).astype(plane.dtype)
+        return rounded
+
+
+def _whole_numbers(region: Sequence[Any]) -> tuple[int, int, int, int]:
+    try:
+        x, y, width, height = (int(value) for value in region)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"Expected a region (x, y, width, height) of integers. Received: {region!r}"
+        ) from error
+    return x, y, width, height
