@@ -1,0 +1,151 @@
+"""The command line: ``aecodec COMMAND ...`` or ``python -m aecodec COMMAND ...``.
+
+One module per command, imported when that command is called: ``aecodec --help`` and the shell's completion of
+command names load click and nothing else. :func:`main` is the entry point of the process, :func:`run` the
+same as a function.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+import click
+
+from aecodec._version import __version__
+from aecodec.cli.exits import BROKEN_PIPE, INTERRUPTED, exit_code_table, failure_of, show_traceback
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+COMMANDS = {
+    "compress": "Compress pictures to .aec files.",
+    "decompress": "Decompress .aec files to pictures.",
+    "info": "Show what .aec files say about themselves.",
+    "verify": "Check that .aec files are whole and can be decoded.",
+    "models": "List the installed models.",
+    "demo": "Compress and decompress a photograph that comes with aecodec.",
+    "bench": "Measure rate, distortion and speed.",
+    "train": "Train a model (needs the extra aecodec[keras]).",
+}
+"""Name of each command, which is also its module's name, and its line in ``aecodec --help``."""
+
+
+class CommandGroup(click.Group):
+    """A click group that imports a command's module when that command is called, and not for the help
+    page.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"aecodec.cli.{cmd_name}").command
+        if not isinstance(command, click.Command):
+            raise TypeError(
+                f"expected a click command in aecodec.cli.{cmd_name}, found {type(command).__name__}"
+            )
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(n, help=text) for n, text in COMMANDS.items() if n.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # before click sees it, which would exit at once with code 1
+            return BROKEN_PIPE
+
+
+@click.group(
+    cls=CommandGroup,
+    epilog=exit_code_table(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="aecodec")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def group(ctx: click.Context, debug: bool) -> None:
+    """A learned image codec: small files, one model for every quality, files that open on any machine.
+
+    \b
+    aecodec compress holiday.jpg                writes holiday.aec
+    aecodec decompress holiday.aec              writes holiday.png
+    aecodec compress -r photos/ -o packed/      a folder, mirrored
+    aecodec info holiday.aec                    size, quality, model
+    """
+    ctx.obj = debug
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: what stands after the program's name; by default what this process was started with.
+
+    Returns:
+        The exit code of the process (see ``aecodec --help``). No exception but SystemExit leaves, whatever
+        the input.
+    """
+    try:
+        code = group.main(arguments, prog_name="aecodec", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort as abort:
+        click.echo(f"aecodec: {str(abort) or 'interrupted'}", err=True)
+        return INTERRUPTED
+    except Exception as error:
+        failure = failure_of(error)
+        click.echo(f"aecodec: {failure.message}", err=True)
+        if "--debug" in (sys.argv if arguments is None else arguments):
+            show_traceback(error)
+        return failure.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def main() -> NoReturn:
+    """Run the process's command line and end the process with its exit code."""
+    warnings.showwarning = _show_warning
+    code = _flush(run())
+    if code == INTERRUPTED:  # threads that still compute would keep the interpreter from ending
+        os._exit(code)
+    sys.exit(code)
+
+
+def _flush(code: int) -> int:
+    """Write out what the streams still hold: a closed pipe shows only now, and would show again when Python
+    ends.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            code = code or BROKEN_PIPE
+    return code
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a library's warning as one line, without the place in the library's source."""
+    click.echo(f"aecodec: warning: {message}", err=True)

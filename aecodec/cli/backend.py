@@ -1,0 +1,332 @@
+"""All that the command line asks of the rest of the package: the only module here that imports the codec.
+
+Each function imports what it needs when it is called, so that a command loads no more than it uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+from aecodec.cli.report import Result
+from aecodec.streams import size_of
+
+if TYPE_CHECKING:
+    from aecodec.container import Limits
+    from aecodec.image import Picture
+    from aecodec.inspection import Info
+
+MAX_EFFORT = 0
+"""The highest effort that the encoder knows; `--effort` is hidden as long as there is no choice."""
+_PROBLEMS_SHOWN = 5
+Progress: TypeAlias = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a search over the qualities aims at; one of the three is not None.
+
+    Attributes:
+        size: bytes that the file shall not exceed.
+        bits_per_pixel: rate that the file shall not exceed.
+        psnr: decibels that the decoded picture shall have at least.
+    """
+
+    size: int | None = None
+    bits_per_pixel: float | None = None
+    psnr: float | None = None
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """How pictures are compressed; a ``target`` replaces the quality."""
+
+    quality: float = 75
+    target: Target | None = None
+    effort: int = 0
+    strip: bool = False
+    max_pixels: int | None = None
+    model: str | None = None
+    runtime: str = "onnx"
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How files are decompressed; ``thumbnail`` (pixels) replaces region and scale."""
+
+    region: tuple[int, int, int, int] | None = None
+    scale: int = 1
+    thumbnail: int | None = None
+    allow_partial: bool = False
+    max_pixels: int | None = None
+    model: str | None = None
+    runtime: str = "onnx"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file says of itself, for ``aecodec info``."""
+
+    info: Info
+    sections: tuple[tuple[str, int, int], ...]
+    truncation: str | None
+
+    def to_object(self) -> dict[str, Any]:
+        """As the JSON report gives it."""
+        return info_object(self.info) | {
+            "depth": self.info.depth,
+            "layout": self.info.layout,
+            "has_alpha": self.info.has_alpha,
+            "chunk_side": self.info.chunk_side,
+            "truncated": self.truncation is not None,
+            "sections": [
+                {"name": name, "count": count, "bytes": size} for name, count, size in self.sections
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class InstalledModel:
+    """A model for ``aecodec models``; ``kmac_per_pixel`` by graph, ``bytes`` of its folder's files."""
+
+    name: str
+    model_id: str
+    is_default: bool
+    kmac_per_pixel: Mapping[str, float]
+    bytes: int
+    folder: Path
+
+    def to_object(self) -> dict[str, Any]:
+        """As the JSON list gives it."""
+        return {
+            "name": self.name,
+            "model_id": self.model_id,
+            "default": self.is_default,
+            "kmac_per_pixel": dict(self.kmac_per_pixel),
+            "bytes": self.bytes,
+            "folder": str(self.folder),
+        }
+
+
+def encode(
+    source: BinaryIO, target: BinaryIO, settings: EncodeSettings, progress: Progress | None = None
+) -> Result:
+    """Compress one picture file, to the quality or to the target of the settings."""
+    from aecodec import encode_file
+
+    if settings.target is not None:
+        return _encode_to_target(source, target, settings, settings.target, progress)
+    bytes_before = size_of(source)
+    info = encode_file(
+        source,
+        target,
+        settings.quality,
+        strip=settings.strip,
+        model=settings.model,
+        runtime=settings.runtime,
+        limits=_limits(settings.max_pixels),
+        progress=progress,
+    )
+    return Result(bytes_before, info.bytes, info_object(info))
+
+
+def _encode_to_target(
+    source: BinaryIO,
+    target: BinaryIO,
+    settings: EncodeSettings,
+    wanted: Target,
+    progress: Progress | None,
+) -> Result:
+    from aecodec import probe
+    from aecodec.targets import encode_file_to_target
+
+    bytes_before = size_of(source)
+    found = encode_file_to_target(
+        source,
+        target,
+        size=wanted.size,
+        bits_per_pixel=wanted.bits_per_pixel,
+        psnr=wanted.psnr,
+        strip=settings.strip,
+        model=settings.model,
+        runtime=settings.runtime,
+        limits=_limits(settings.max_pixels),
+        progress=progress,
+    )
+    details = info_object(probe(found.data)) | {"quality": found.quality, "target_reached": found.reached}
+    notes = []
+    if found.psnr is not None:
+        details["psnr"] = round(found.psnr, 4)
+    if not found.reached:
+        nearest = f"{len(found.data):,} bytes, {found.bits_per_pixel:.3f} bits per pixel"
+        nearest += "" if found.psnr is None else f", {found.psnr:.2f} dB"
+        notes.append(f"the target is out of the model's range for this picture; the nearest is {nearest}")
+    return Result(bytes_before, len(found.data), details, tuple(notes))
+
+
+def decode(
+    source: BinaryIO,
+    target: BinaryIO,
+    format_name: str,
+    settings: DecodeSettings,
+    progress: Progress | None = None,
+) -> Result:
+    """Decompress one file to a picture file of the format."""
+    from aecodec import decode_picture, probe
+    from aecodec.image import save_picture
+
+    bytes_before = size_of(source)
+    limits = _limits(settings.max_pixels)
+    scale = settings.scale
+    if settings.thumbnail is not None:
+        info = probe(source, limits=limits)
+        source.seek(0)
+        scale = thumbnail_scale(info.width, info.height, settings.thumbnail)
+    decoded = decode_picture(
+        source,
+        region=settings.region,
+        scale=scale,
+        allow_partial=settings.allow_partial,
+        model=settings.model,
+        runtime=settings.runtime,
+        limits=limits,
+        progress=progress,
+    )
+    picture = decoded.picture
+    if settings.thumbnail is not None:
+        picture = _shrunk(picture, settings.thumbnail)
+    start = target.tell()
+    save_picture(picture, target, format_name)
+    details: dict[str, Any] = {"width": picture.width, "height": picture.height}
+    if not decoded.complete:
+        details["missing"] = round(decoded.missing, 4)
+    return Result(
+        bytes_before, target.tell() - start, details, decoded.problems, partial=not decoded.complete
+    )
+
+
+def format_name(ending: str) -> str:
+    """The name of the picture format of a file name's ending.
+
+    Raises:
+        InputError: no such format can be written.
+    """
+    from aecodec.image import format_of
+
+    return format_of(None, ending)
+
+
+def thumbnail_scale(width: int, height: int, size: int) -> int:
+    """The smallest preview (a divisor of 8, 4, 2 or 1) whose longer side still has ``size`` pixels."""
+    longer = max(width, height)
+    return next((scale for scale in (8, 4, 2) if longer // scale >= size), 1)
+
+
+def _shrunk(picture: Picture, size: int) -> Picture:
+    """The picture upright, with 8 bits and at most ``size`` pixels a side; never enlarged."""
+    from PIL.Image import Resampling
+
+    from aecodec.image import (
+        apply_orientation,
+        picture_from_pillow,
+        picture_to_pillow,
+        reduce_to_8_bit,
+        strip_metadata,
+    )
+
+    image = picture_to_pillow(reduce_to_8_bit(strip_metadata(apply_orientation(picture))))
+    image.thumbnail((size, size), Resampling.LANCZOS)
+    return picture_from_pillow(image)
+
+
+def psnr(first: Path, second: Path) -> float:
+    """PSNR in dB of the colours of two picture files of the same size and depth."""
+    from aecodec.image import load_picture
+    from aecodec.targets import peak_signal_to_noise_ratio
+
+    return peak_signal_to_noise_ratio(load_picture(first).pixels, load_picture(second).pixels)
+
+
+def describe(source: BinaryIO) -> Description:
+    """Read a file's header and the headers of its sections; loads neither arrays nor networks.
+
+    Raises:
+        The errors of :func:`aecodec.probe`, and FormatError when the sections contradict the format.
+    """
+    from aecodec.container import ContainerReader, Limits
+    from aecodec.inspection import probe, section_sizes
+
+    limits = Limits(max_pixels=Limits().max_side ** 2)  # whatever the format allows: nothing is decoded
+    info = probe(source, limits=limits)
+    source.seek(0)
+    sections = section_sizes(source, limits=limits)
+    source.seek(0)
+    truncation = ContainerReader(source, allow_truncated=True, limits=limits).truncation
+    return Description(
+        info,
+        tuple((section.name, section.count, section.bytes) for section in sections),
+        None if truncation is None else str(truncation),
+    )
+
+
+def verify(
+    source: BinaryIO,
+    *,
+    model: str | None = None,
+    max_pixels: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Check a file without computing pixels; what the JSON report says of a sound one.
+
+    Raises:
+        AecodecError: it is not sound; of the class of the first problem, with the messages of all.
+    """
+    from aecodec import verify as verify_file
+
+    report = verify_file(source, model=model, limits=_limits(max_pixels), progress=progress)
+    if report.problems:
+        shown = [str(problem) for problem in report.problems[:_PROBLEMS_SHOWN]]
+        if (more := len(report.problems) - len(shown)) > 0:
+            shown.append(f"and {more} more")
+        raise type(report.problems[0])("\n    ".join(shown))
+    details = {} if report.info is None else info_object(report.info)
+    return details | {"symbols_hash": report.symbols_hash}
+
+
+def info_object(info: Info) -> dict[str, Any]:
+    """What every JSON report says of an .aec file."""
+    return {
+        "width": info.width,
+        "height": info.height,
+        "bits_per_pixel": round(info.bits_per_pixel, 5),
+        "quality": info.quality,
+        "level": info.level,
+        "model": info.model,
+        "model_id": info.model_id,
+    }
+
+
+def installed_models() -> list[InstalledModel]:
+    """The models of the registry, the default one first.
+
+    Raises:
+        ModelError: the registry or a model's manifest is damaged.
+    """
+    from aecodec.models import load_model, registry
+
+    installed = registry()
+    models = []
+    for identifier, name in installed.models.items():
+        model = load_model(bytes.fromhex(identifier))
+        costs = {str(part): float(cost) for part, cost in model.manifest.get("kmac_per_pixel", {}).items()}
+        size = sum(path.stat().st_size for path in model.folder.iterdir() if path.is_file())
+        models.append(InstalledModel(name, identifier, name == installed.default, costs, size, model.folder))
+    return sorted(models, key=lambda model: (not model.is_default, model.name))
+
+
+def _limits(max_pixels: int | None) -> Limits:
+    from aecodec.container import Limits
+
+    return Limits() if max_pixels is None else Limits(max_pixels=max_pixels)

@@ -1,0 +1,124 @@
+"""aecodec.cli: the program as a whole: its help, what it imports, what it says and returns when things go
+wrong.
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+import aecodec.cli
+from aecodec import __version__
+from aecodec.cli import COMMANDS, group, run
+from aecodec.errors import TruncatedError
+
+HEAVY = {"numpy", "PIL", "onnxruntime", "keras", "tensorflow", "jax", "constriction", "asyncio"}
+
+
+def imported_by(code: str) -> set[str]:
+    script = f"import sys\n{code}\nprint('\\n'.join(sys.modules), file=sys.stderr)"
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in finished.stderr.split()}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], []])
+def test_help_and_version_import_neither_arrays_nor_networks(arguments: list[str]) -> None:
+    names = imported_by(f"from aecodec.cli import run; run({arguments!r})")
+    assert "click" in names
+    assert not names & HEAVY
+
+
+def test_completion_of_command_names_imports_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib, "import_module", lambda name: pytest.fail(f"imported {name}"))
+    context = click.Context(group, info_name="aecodec")
+    completions = {item.value: item.help for item in group.shell_complete(context, "de")}
+    assert completions == {"decompress": COMMANDS["decompress"], "demo": COMMANDS["demo"]}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_is_a_click_command_with_the_help_text_of_the_table(name: str) -> None:
+    command = importlib.import_module(f"aecodec.cli.{name}").command
+    assert isinstance(command, click.Command)
+    assert command.get_short_help_str(limit=100).rstrip(".") == COMMANDS[name].rstrip(".")
+
+
+def test_the_help_page_shows_commands_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    page = capsys.readouterr().out
+    for expected in (*COMMANDS, "holiday.jpg", "Exit codes:", "130  interrupted"):
+        assert expected in page
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["no-such-command"], ["compress"], ["info", "--no-such-option", "a.aec"]]
+)
+def test_a_wrong_command_line_is_exit_code_2_and_says_what_is_wrong(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    assert "Error:" in capsys.readouterr().err
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
+    """A command "info" that raises what stands in the list."""
+    errors: list[BaseException] = []
+
+    @click.command()
+    @click.option("--debug", is_flag=True)
+    def command(debug: bool) -> None:
+        raise errors[0]
+
+    monkeypatch.setattr(aecodec.cli.CommandGroup, "get_command", lambda *_: command)
+    yield errors
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (TruncatedError("ends at byte 7"), 3, "ends at byte 7"),
+        (RuntimeError("impossible"), 70, "defect"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_an_error_is_a_message_and_an_exit_code_but_no_traceback(
+    failing: list[BaseException],
+    error: BaseException,
+    code: int,
+    text: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failing.append(error)
+    assert run(["info"]) == code
+    captured = capsys.readouterr()
+    assert text in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_debug_shows_the_traceback(failing: list[BaseException], capsys: pytest.CaptureFixture[str]) -> None:
+    failing.append(RuntimeError("impossible"))
+    assert run(["info", "--debug"]) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_quiet(failing: list[BaseException], capsys: pytest.CaptureFixture[str]) -> None:
+    failing.append(BrokenPipeError(32, "Broken pipe"))
+    assert run(["info"]) == 141
+    assert capsys.readouterr().err == ""
+
+
+def test_python_dash_m_runs_the_same_program() -> None:
+    finished = subprocess.run([sys.executable, "-m", "aecodec", "--version"], capture_output=True, text=True)
+    assert finished.returncode == 0
+    assert __version__ in finished.stdout
