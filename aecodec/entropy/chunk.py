@@ -1,0 +1,238 @@
+"""The symbols of one chunk <-> five byte strings: the hyper-latents, then the residuals in four steps.
+
+The order of coding is raster order over positions (row, then column), and at each position ascending
+channels: all Z for the hyper-latents, the group of the step for the residuals. The normative text is
+section 10 of ``formats/aec.md``. Encoder and decoder stand side by side, and walk the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecodec.entropy.coder import decode_symbols, encode_symbols
+from aecodec.entropy.scales import STEP_COUNT, IntegerScaleNetwork, fill_quarter, quarter
+from aecodec.entropy.tables import Tables
+from aecodec.errors import InputError
+
+_CELL: Final = 4  # positions of residuals along each side of one position of hyper-latents
+
+
+@dataclass(frozen=True, eq=False)
+class EntropyModel:
+    """What the symbols of a model are coded with: its tables, and the network that chooses among them."""
+
+    tables: Tables
+    scale_network: IntegerScaleNetwork
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> EntropyModel:
+        """Read the arrays ``tables/...`` and ``scales/...`` of a model.
+
+        Raises:
+            ModelError: An array is missing, malformed, or breaks a bound.
+        """
+        return cls(Tables.from_arrays(arrays), IntegerScaleNetwork.from_arrays(arrays))
+
+
+@dataclass(frozen=True)
+class ChunkBytes:
+    """The payloads of one chunk.
+
+    Attributes:
+        hyper_latents: Of the section HYPER_LATENTS.
+        residuals: Of the sections RESIDUALS_0..3, one for each step.
+    """
+
+    hyper_latents: bytes
+    residuals: tuple[bytes, bytes, bytes, bytes]
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The five payloads in the order of decoding."""
+        return iter((self.hyper_latents, *self.residuals))
+
+
+def encode_chunk(z: NDArray[np.int16], r: NDArray[np.int16], level: int, model: EntropyModel) -> ChunkBytes:
+    """Code the symbols of one chunk.
+
+    Args:
+        z: int16 (h, w, Z), -32767..32767: the hyper-latents.
+        r: int16 (4 * h, 4 * w, L), -32767..32767: the residual latents.
+        level: 0..224.
+        model: The entropy model.
+
+    Raises:
+        InputError: A shape, a dtype, a symbol or the level is not as above.
+    """
+    _check_planes(z, r, model)
+    network = model.scale_network
+    hyper_latents = encode_symbols(z.ravel(), _hyper_indices(z.shape[:2], level, model), model.tables)
+    features = network.features(z, level)
+    payloads = []
+    for step in range(STEP_COUNT):
+        indices = network.step_indices(step, features, r, level)
+        payloads.append(encode_symbols(quarter(r, step).ravel(), indices.ravel(), model.tables))
+    return ChunkBytes(hyper_latents, (payloads[0], payloads[1], payloads[2], payloads[3]))
+
+
+def decode_chunk(
+    data: ChunkBytes, shape: tuple[int, int], level: int, model: EntropyModel
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Decode what :func:`encode_chunk` wrote.
+
+    Args:
+        data: The five payloads.
+        shape: ``(h, w)``, the grid of hyper-latents of the chunk.
+        level: 0..224.
+        model: The entropy model.
+
+    Returns:
+        ``(z, r)``, int16 (h, w, Z) and int16 (4 * h, 4 * w, L).
+
+    Raises:
+        CorruptedError: A payload is not one that the encoder writes.
+        InputError: The shape or the level is not as above.
+    """
+    return decode_chunk_partial(tuple(data), shape, level, model)
+
+
+def decode_chunk_partial(
+    payloads: Sequence[bytes], shape: tuple[int, int], level: int, model: EntropyModel
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Decode as many payloads of a chunk as a truncated file has.
+
+    Args:
+        payloads: The first 0 to 5 payloads: the hyper-latents, then the steps.
+        shape: ``(h, w)``, the grid of hyper-latents of the chunk.
+        level: 0..224.
+        model: The entropy model.
+
+    Returns:
+        ``(z, r)`` as :func:`decode_chunk`; symbols whose payload is missing are 0.
+
+    Raises:
+        CorruptedError: A payload is not one that the encoder writes.
+        InputError: There are more than 5 payloads, or the shape or the level is not as above.
+    """
+    if len(payloads) > 1 + STEP_COUNT:
+        raise InputError(f"Expected at most {1 + STEP_COUNT} payloads of a chunk. Received {len(payloads)}.")
+    network = model.scale_network
+    z = np.zeros((*_checked_shape(shape), network.hyper_channels), np.int16)
+    r = np.zeros((_CELL * shape[0], _CELL * shape[1], network.latent_channels), np.int16)
+    if payloads:
+        z = decode_hyper_latents(payloads[0], shape, level, model)
+    if len(payloads) > 1:
+        features = network.features(z, level)
+        for step, data in enumerate(payloads[1:]):
+            decode_residual_step(step, data, features, r, level, model)
+    return z, r
+
+
+def decode_hyper_latents(
+    data: bytes, shape: tuple[int, int], level: int, model: EntropyModel
+) -> NDArray[np.int16]:
+    """Decode the hyper-latents of one chunk.
+
+    Args:
+        data: The payload of its section HYPER_LATENTS.
+        shape: ``(h, w)``, the grid of hyper-latents of the chunk.
+        level: 0..224.
+        model: The entropy model.
+
+    Returns:
+        int16 (h, w, Z). What the next steps need of it is ``model.scale_network.features(z, level)``.
+
+    Raises:
+        CorruptedError: The payload is not one that the encoder writes.
+        InputError: The shape or the level is not as above.
+    """
+    symbols = decode_symbols(data, _hyper_indices(_checked_shape(shape), level, model), model.tables)
+    return symbols.reshape(*shape, model.scale_network.hyper_channels)
+
+
+def decode_residual_step(
+    step: int,
+    data: bytes,
+    features: NDArray[np.uint8],
+    r: NDArray[np.int16],
+    level: int,
+    model: EntropyModel,
+) -> None:
+    """Decode the residuals of one step into ``r``, in place.
+
+    Args:
+        step: 0..3. The former steps must be in ``r`` already.
+        data: The payload of the section RESIDUALS_<step>.
+        features: uint8 (4 * h, 4 * w, F), from ``model.scale_network.features(z, level)``.
+        r: int16 (4 * h, 4 * w, L). The quarter of the step is overwritten, the rest kept.
+        level: 0..224.
+        model: The entropy model.
+
+    Raises:
+        CorruptedError: The payload is not one that the encoder writes; ``r`` is unchanged.
+        InputError: A shape, the step or the level is not as above.
+    """
+    indices = model.scale_network.step_indices(step, features, r, level)
+    symbols = decode_symbols(data, indices.ravel(), model.tables)
+    fill_quarter(r, step, symbols.reshape(indices.shape))
+
+
+def estimate_bits(
+    z: NDArray[np.int16], r: NDArray[np.int16], level: int, model: EntropyModel
+) -> NDArray[np.float64]:
+    """What the symbols of a chunk cost, summed from the tables without coding.
+
+    Args:
+        z: As for :func:`encode_chunk`.
+        r: As for :func:`encode_chunk`.
+        level: 0..224.
+        model: The entropy model.
+
+    Returns:
+        float64 (5,), in bits: the hyper-latents and the four steps. A payload is longer by up to
+        some four bytes.
+
+    Raises:
+        InputError: As for :func:`encode_chunk`.
+    """
+    _check_planes(z, r, model)
+    network = model.scale_network
+    bits = [model.tables.cost_in_bits(z.ravel(), _hyper_indices(z.shape[:2], level, model)).sum()]
+    features = network.features(z, level)
+    for step in range(STEP_COUNT):
+        indices = network.step_indices(step, features, r, level)
+        bits.append(model.tables.cost_in_bits(quarter(r, step), indices).sum())
+    return np.array(bits, np.float64)
+
+
+def _hyper_indices(shape: tuple[int, ...], level: int, model: EntropyModel) -> NDArray[np.uint8]:
+    """uint8 (h * w * Z,): the tables of the hyper-latents in coding order."""
+    return np.tile(model.scale_network.hyper_indices(level), shape[0] * shape[1])
+
+
+def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    if len(shape) != 2 or min(shape) < 1:
+        raise InputError(f"Expected the grid of a chunk as (h, w), each at least 1. Received {shape}.")
+    return shape
+
+
+def _check_planes(z: NDArray[np.int16], r: NDArray[np.int16], model: EntropyModel) -> None:
+    network = model.scale_network
+    height, width = z.shape[:2] if z.ndim == 3 else (0, 0)
+    expected_z = (height, width, network.hyper_channels)
+    expected_r = (_CELL * height, _CELL * width, network.latent_channels)
+    if (
+        z.dtype != np.int16
+        or r.dtype != np.int16
+        or not z.size
+        or z.shape != expected_z
+        or r.shape != expected_r
+    ):
+        raise InputError(
+            f"Expected hyper-latents int16 (h, w, {network.hyper_channels}) and residuals int16 (4 h, 4 w, "
+            f"{network.latent_channels}). Received {z.dtype} {z.shape} and {r.dtype} {r.shape}."
+        )

@@ -1,0 +1,100 @@
+"""Random entropy models of any size, for tests that need a model but no training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecodec.entropy import EntropyModel, logistic_tables
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def random_entropy_model(
+    seed: int = 0, latent_channels: int = 16, hyper_channels: int = 6, **widths: int
+) -> EntropyModel:
+    """An entropy model with random weights; the widths are those of :func:`random_entropy_arrays`."""
+    return EntropyModel.from_arrays(random_entropy_arrays(seed, latent_channels, hyper_channels, **widths))
+
+
+def random_entropy_arrays(
+    seed: int = 0,
+    latent_channels: int = 16,
+    hyper_channels: int = 6,
+    hyper_width: int = 8,
+    feature_channels: int = 12,
+    step_width: int = 8,
+) -> Arrays:
+    """The arrays of a random entropy model, scaled so that its table indices spread over all 64 tables."""
+    random = np.random.default_rng(seed)
+    arrays = dict(logistic_tables().to_arrays())
+    widths = (hyper_channels, hyper_width, 4 * feature_channels, 4 * feature_channels)
+    arrays |= _pointwise(random, "hyper_pointwise_0", widths[0], widths[1], nodes=8)
+    arrays |= _depthwise(random, "hyper_depthwise_0", hyper_width)
+    arrays |= _pointwise(random, "hyper_pointwise_1", hyper_width, 4 * feature_channels)
+    arrays |= _depthwise(random, "hyper_depthwise_1", feature_channels)
+    arrays |= _pointwise(random, "hyper_pointwise_2", feature_channels, 4 * feature_channels)
+    arrays |= _depthwise(random, "hyper_depthwise_2", feature_channels)
+    for step in range(4):
+        inputs = feature_channels + (latent_channels if step else 0)
+        arrays |= _pointwise(random, f"step{step}_pointwise_0", inputs, step_width, nodes=8)
+        arrays |= _depthwise(random, f"step{step}_depthwise", step_width)
+        arrays |= _pointwise(random, f"step{step}_pointwise_1", step_width, step_width)
+        arrays |= _pointwise(random, f"step{step}_index", step_width, latent_channels, spread=24, middle=28)
+    arrays["scales/magnitude_lut"] = np.minimum(24 * np.arange(256), 255).astype(np.uint8)
+    arrays["scales/hyper_index"] = random.integers(0, 64 * 16, (8, hyper_channels)).astype(np.int16)
+    return arrays
+
+
+def random_symbols(
+    seed: int, model: EntropyModel, height: int = 2, width: int = 3, scale: float = 1.5
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Random ``(z, r)`` of (height, width) hyper-latents, with a few symbols far outside of every table."""
+    random = np.random.default_rng(seed)
+    network = model.scale_network
+    z = np.rint(random.laplace(0, scale, (height, width, network.hyper_channels)))
+    r = np.rint(random.laplace(0, scale, (4 * height, 4 * width, network.latent_channels)))
+    for plane in (z, r):
+        far = random.random(plane.shape) < 0.002
+        plane[far] = random.integers(-32767, 32768, np.count_nonzero(far))
+    return z.clip(-32767, 32767).astype(np.int16), r.clip(-32767, 32767).astype(np.int16)
+
+
+def _pointwise(
+    random: np.random.Generator,
+    name: str,
+    inputs: int,
+    outputs: int,
+    nodes: int | None = None,
+    spread: float = 60,
+    middle: float = 100,
+) -> Arrays:
+    weight = random.integers(-127, 128, (outputs, inputs)).astype(np.int8)
+    bias_shape = (outputs,) if nodes is None else (nodes, outputs)
+    return _layer(random, name, weight, bias_shape, 73 * 128 * inputs**0.5, spread, middle)
+
+
+def _depthwise(random: np.random.Generator, name: str, channels: int) -> Arrays:
+    weight = random.integers(-127, 128, (3, 3, channels)).astype(np.int8)
+    return _layer(random, name, weight, (channels,), 73 * 128 * 3.0, 60, 100)
+
+
+def _layer(
+    random: np.random.Generator,
+    name: str,
+    weight: NDArray[np.int8],
+    bias_shape: tuple[int, ...],
+    deviation: float,
+    spread: float,
+    middle: float,
+) -> Arrays:
+    """A layer with outputs of about ``middle`` +- ``spread``, for sums that deviate by ``deviation``."""
+    shift = max(1, round(np.log2(deviation / spread)))
+    bias = random.normal(middle, spread / 2, bias_shape) * 2**shift
+    return {
+        f"scales/{name}/weight": weight,
+        f"scales/{name}/bias": np.clip(bias, -(2**18) + 1, 2**18 - 1).astype(np.int32),
+        f"scales/{name}/shift": np.array(shift, np.int32),
+    }

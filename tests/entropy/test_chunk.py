@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aecodec.entropy import (
+    ChunkBytes,
+    EntropyModel,
+    decode_chunk,
+    decode_chunk_partial,
+    decode_hyper_latents,
+    decode_residual_step,
+    encode_chunk,
+    estimate_bits,
+)
+from aecodec.errors import CorruptedError, InputError, ModelError
+from tests.entropy import reference
+from tests.entropy.helpers import Arrays, random_entropy_arrays, random_entropy_model, random_symbols
+
+MODEL = random_entropy_model(0)
+
+
+def formula(shape: tuple[int, ...], factor: int, size: int, middle: int) -> np.ndarray:
+    """Integers that only a formula determines, the same with every library and version."""
+    numbers = np.arange(1, int(np.prod(shape)) + 1, dtype=np.uint64) * np.uint64(factor)
+    mixed = numbers * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9) >> np.uint64(40)
+    return (mixed.astype(np.int64) % size - middle).reshape(shape)
+
+
+def formula_arrays() -> Arrays:
+    """A model from :func:`formula`, with the tables of the test vector in the format text."""
+    arrays = random_entropy_arrays(0) | reference.plain_tables().to_arrays()
+    for name, array in arrays.items():
+        if name.endswith("/weight"):
+            arrays[name] = formula(array.shape, 17 + len(name), 255, 127).astype(np.int8)
+        elif name.endswith("/bias"):
+            shift = int(arrays[name.replace("bias", "shift")])
+            middle, size = (12, 40) if "index" in name else (60, 80)
+            bias = formula(array.shape, 11 + len(name), size, -middle) << shift
+            arrays[name] = bias.clip(max=2**18 - 1).astype(np.int32)
+    arrays["scales/hyper_index"] = formula((8, 6), 5, 64 * 16, 0).astype(np.int16)
+    return arrays
+
+
+@settings(max_examples=30)
+@given(
+    st.integers(0, 10**6),
+    st.integers(0, 224),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.sampled_from([0.05, 1.0, 30.0, 3000.0]),
+)
+def test_chunks_come_back(seed: int, level: int, height: int, width: int, scale: float) -> None:
+    z, r = random_symbols(seed, MODEL, height, width, scale)
+    data = encode_chunk(z, r, level, MODEL)
+    decoded_z, decoded_r = decode_chunk(data, (height, width), level, MODEL)
+    assert decoded_z.dtype == decoded_r.dtype == np.int16
+    assert np.array_equal(decoded_z, z)
+    assert np.array_equal(decoded_r, r)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_decoder_made_from_the_format_text_reads_chunks(seed: int) -> None:
+    arrays = random_entropy_arrays(seed, latent_channels=8, hyper_channels=5)
+    model = EntropyModel.from_arrays(arrays)
+    z, r = random_symbols(seed, model, 1, 2)
+    data = encode_chunk(z, r, 75 * seed, model)
+    decoded_z, decoded_r = reference.decode_chunk(list(data), (1, 2), 75 * seed, arrays)
+    assert np.array_equal(decoded_z, z)
+    assert np.array_equal(decoded_r, r)
+
+
+def test_golden_chunk() -> None:
+    model = EntropyModel.from_arrays(formula_arrays())
+    z = formula((2, 3, 6), 7, 9, 4).astype(np.int16)
+    r = formula((8, 12, 16), 13, 7, 3).astype(np.int16)
+    r[5, 7, 3] = -1234
+    data = encode_chunk(z, r, 99, model)
+    assert (
+        data.hyper_latents.hex() == "fc9fff7c7ceffcf4f383faf97a06fbf7d6c3f97cfdfff6fa22a4b623c0c1f6f8f5f54e4c"
+    )
+    assert [len(payload) for payload in data.residuals] == [466, 453, 426, 471]
+    assert [payload[:4].hex() for payload in data.residuals] == [
+        "000040a5",
+        "0000002b",
+        "000040a5",
+        "006034a0",
+    ]
+    assert (
+        hashlib.sha256(b"".join(data)).hexdigest()
+        == "4273e3919125619d4e2068d8ccc09af6cd36d3ea7d403660f4ebd65ea883b730"
+    )
+    assert np.array_equal(decode_chunk(data, (2, 3), 99, model)[1], r)
+
+
+def test_a_chunk_of_zeros_costs_nothing() -> None:
+    z, r = random_symbols(0, MODEL)
+    assert b"".join(encode_chunk(0 * z, 0 * r, 30, MODEL)) == b""
+
+
+def test_a_level_other_than_that_of_the_encoder_does_not_parse() -> None:
+    z, r = random_symbols(1, MODEL)
+    data = encode_chunk(z, r, 30, MODEL)
+    with pytest.raises(CorruptedError):
+        decode_chunk(data, (2, 3), 31 + 64, MODEL)
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_missing_payloads_leave_zeros(count: int) -> None:
+    z, r = random_symbols(2, MODEL)
+    payloads = list(encode_chunk(z, r, 30, MODEL))
+    decoded_z, decoded_r = decode_chunk_partial(payloads[:count], (2, 3), 30, MODEL)
+    assert np.array_equal(decoded_z, z if count else 0 * z)
+    assert np.array_equal(decoded_r, np.where(reference.step_of(r.shape) < count - 1, r, 0))
+
+
+def test_more_than_five_payloads_are_refused() -> None:
+    with pytest.raises(InputError, match="at most 5"):
+        decode_chunk_partial([b""] * 6, (1, 1), 0, MODEL)
+
+
+def test_steps_can_be_decoded_one_by_one() -> None:
+    z, r = random_symbols(3, MODEL)
+    data = encode_chunk(z, r, 200, MODEL)
+    decoded_z = decode_hyper_latents(data.hyper_latents, (2, 3), 200, MODEL)
+    features = MODEL.scale_network.features(decoded_z, 200)
+    decoded_r = np.full_like(r, 99)
+    for step, payload in enumerate(data.residuals):
+        decode_residual_step(step, payload, features, decoded_r, 200, MODEL)
+        assert np.array_equal(decoded_r, np.where(reference.step_of(r.shape) <= step, r, 99))
+
+
+def test_a_refused_step_leaves_the_residuals_unchanged() -> None:
+    z, r = random_symbols(3, MODEL)
+    features = MODEL.scale_network.features(z, 0)
+    before = r.copy()
+    with pytest.raises(CorruptedError):
+        decode_residual_step(1, b"\x05" * 3000, features, r, 0, MODEL)
+    assert np.array_equal(r, before)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5), st.integers(0, 224))
+def test_any_payloads_give_symbols_or_a_format_error(payloads: list[bytes], level: int) -> None:
+    try:
+        z, r = decode_chunk_partial(payloads, (1, 1), level, MODEL)
+    except CorruptedError:
+        return
+    filled = [*payloads, b"", b"", b"", b"", b""]
+    assert encode_chunk(z, r, level, MODEL) == ChunkBytes(filled[0], (*filled[1:5],))  # type: ignore[arg-type]
+
+
+def test_estimates_are_the_lengths_of_the_payloads() -> None:
+    z, r = random_symbols(6, MODEL, 4, 6)
+    lengths = np.array([len(payload) for payload in encode_chunk(z, r, 111, MODEL)])
+    bits = estimate_bits(z, r, 111, MODEL)
+    assert bits.shape == (5,)
+    assert np.abs(8 * lengths - bits).max() < 32
+
+
+def test_threads_may_share_a_model() -> None:
+    model = random_entropy_model(8)
+    chunks = [random_symbols(seed, model) for seed in range(12)]
+
+    def there_and_back(chunk: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        return decode_chunk(encode_chunk(*chunk, 140, model), (2, 3), 140, model)
+
+    with ThreadPoolExecutor(6) as pool:
+        for chunk, decoded in zip(chunks, pool.map(there_and_back, chunks), strict=True):
+            assert np.array_equal(chunk[0], decoded[0])
+            assert np.array_equal(chunk[1], decoded[1])
+
+
+def test_planes_that_do_not_fit_are_refused() -> None:
+    z, r = random_symbols(0, MODEL)
+    planes: list[tuple[np.ndarray, np.ndarray]] = [
+        (z[:, :, :-1], r),
+        (z, r[:, :, :-1]),
+        (z, r[:4]),
+        (z[:0], r[:0]),
+        (z.astype(np.int32), r),
+        (z, r.astype(np.float32)),
+        (z[0], r),
+    ]
+    for bad in planes:
+        with pytest.raises(InputError):
+            encode_chunk(*bad, 0, MODEL)
+        with pytest.raises(InputError):
+            estimate_bits(*bad, 0, MODEL)
+
+
+def test_a_symbol_that_int16_has_but_the_format_has_not_is_refused() -> None:
+    z, r = random_symbols(0, MODEL)
+    r[0, 0, 0] = -32768
+    with pytest.raises(InputError, match="-32768"):
+        encode_chunk(z, r, 0, MODEL)
+
+
+@pytest.mark.parametrize("shape", [(0, 1), (1, 0), (-1, 2)])
+def test_grids_without_positions_are_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="grid"):
+        decode_hyper_latents(b"", shape, 0, MODEL)
+    with pytest.raises(InputError, match="grid"):
+        decode_chunk_partial([], shape, 0, MODEL)
+
+
+def test_a_model_without_tables_or_layers_is_refused() -> None:
+    arrays = random_entropy_arrays(0)
+    for prefix in ("tables/", "scales/"):
+        with pytest.raises(ModelError):
+            EntropyModel.from_arrays({n: a for n, a in arrays.items() if not n.startswith(prefix)})
