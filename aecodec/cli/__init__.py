@@ -7,11 +7,12 @@ same as a function.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
@@ -63,11 +64,24 @@ class CommandGroup(click.Group):
         names = [CompletionItem(n, help=text) for n, text in COMMANDS.items() if n.startswith(incomplete)]
         return names + click.Command.shell_complete(self, ctx, incomplete)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _quiet_pipes():  # the help page is printed here
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _quiet_pipes():
             return super().invoke(ctx)
-        except BrokenPipeError:  # before click sees it, which would exit at once with code 1
-            return BROKEN_PIPE
+
+
+@contextlib.contextmanager
+def _quiet_pipes() -> Iterator[None]:
+    """Give a closed pipe its exit code before click sees it, which would end the process with code 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(BROKEN_PIPE) from None
 
 
 @click.group(

@@ -38,6 +38,7 @@ def command(quality: float, output: str | None, model: str | None, runtime: str,
     if as_json:
         click.echo(json.dumps(figures, indent=2))
         return
+    encode_seconds, decode_seconds = figures["encode_seconds"], figures["decode_seconds"]
     before, after = figures["bytes_before"], figures["bytes_after"]
     rows = {
         "photograph": f"{figures['width']} x {figures['height']} pixels",
@@ -45,7 +46,7 @@ def command(quality: float, output: str | None, model: str | None, runtime: str,
         "after": f"{after:,} bytes (aec, quality {quality:g}): {100 * after / before:.1f} %",
         "rate": f"{figures['bits_per_pixel']:.3f} bits per pixel",
         "PSNR": f"{figures['psnr']:.2f} dB",
-        "time": f"{figures['encode_seconds']:.2f} s in, {figures['decode_seconds']:.2f} s out",
+        "time": f"{encode_seconds:.2f} s to compress, {decode_seconds:.2f} s to decompress",
     }
     if output is not None:
         rows["files"] = f"demo.aec and demo.png in {click.format_filename(output)}"

@@ -6,8 +6,6 @@ import importlib
 
 import click
 
-from aecodec.errors import MissingDependencyError
-
 
 @click.command(
     short_help="Train a model (needs the extra aecodec[keras]).",
@@ -16,15 +14,6 @@ from aecodec.errors import MissingDependencyError
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
     """Train a model (needs the extra aecodec[keras])."""
-    try:
-        training = importlib.import_module("aecodec.training.train").command
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("aecodec.") and error.name != "aecodec.training.train":
-            raise
-        missing = error.name or "a package"
-        message = (
-            f"training needs {missing}, which is not installed; install it with: pip install 'aecodec[keras]'"
-        )
-        raise MissingDependencyError(message) from error
+    training = importlib.import_module("aecodec.training.train").command
     code = training.main(list(arguments), prog_name="aecodec train", standalone_mode=False)
     click.get_current_context().exit(code if isinstance(code, int) else 0)

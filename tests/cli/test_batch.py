@@ -233,14 +233,14 @@ def test_an_interrupt_leaves_no_half_file_and_says_how_to_go_on(
 
 
 SLOW_PROGRAM = """
-import sys, time
+import os, sys, time
 from aecodec.cli import backend, main
 from aecodec.cli.report import Result
 
 def encode(source, target, settings, progress=None):
     target.write(b"half")
     target.flush()
-    print("writing", file=sys.stderr, flush=True)
+    os.write(2, b"writing\\n")  # at once, for there are two threads
     time.sleep(20)
     return Result(1, 1)
 
@@ -255,17 +255,17 @@ def test_control_c_ends_the_process_at_once_with_130_and_leaves_no_half_file(
     jobs: str, write: Write, tmp_path: Path
 ) -> None:
     names = write(a_png=b"one", b_png=b"two", c_png=b"three")
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_PROGRAM, "compress", "-j", jobs, *names],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    for _ in range(int(jobs)):
-        assert process.stderr.readline() == "writing\n"
-    start = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    command = [sys.executable, "-c", SLOW_PROGRAM, "compress", "-j", jobs, *names]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            for _ in range(int(jobs)):
+                assert process.stderr.readline() == "writing\n"
+            start = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=10)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert time.monotonic() - start < 5
     assert "interrupted after 0 of 3 files" in errors

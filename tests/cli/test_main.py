@@ -5,9 +5,11 @@ wrong.
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -116,6 +118,56 @@ def test_a_closed_pipe_is_quiet(failing: list[BaseException], capsys: pytest.Cap
     failing.append(BrokenPipeError(32, "Broken pipe"))
     assert run(["info"]) == 141
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pipe that closes")
+@pytest.mark.parametrize("arguments", [["--help"], ["compress", "--help"]])
+def test_a_help_page_that_nobody_reads_is_quiet_too(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as stream:
+        finished = subprocess.run(
+            [sys.executable, "-m", "aecodec", *arguments], stdout=stream, stderr=subprocess.PIPE
+        )
+    assert finished.returncode == 141
+    assert finished.stderr == b""
+
+
+def test_the_shell_completes_options_and_their_values() -> None:
+    def completed(words: str, position: int) -> str:
+        variables = {"_AECODEC_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(position)}
+        command = [sys.executable, "-m", "aecodec"]
+        finished = subprocess.run(command, capture_output=True, text=True, env=os.environ | variables)
+        return finished.stdout
+
+    assert completed("aecodec decompress --thu", 2) == "plain,--thumbnail\n"
+    assert completed("aecodec compress --runtime ", 3).split() == ["plain,onnx", "plain,keras"]
+
+
+def test_train_hands_its_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str] = []
+
+    @click.command(context_settings={"ignore_unknown_options": True})
+    @click.argument("arguments", nargs=-1)
+    def training(arguments: tuple[str, ...]) -> None:
+        given.extend(arguments)
+
+    module = SimpleNamespace(command=training)
+    monkeypatch.setitem(sys.modules, "aecodec.training.train", module)
+    assert run(["train", "data", "--steps", "5"]) == 0
+    assert given == ["data", "--steps", "5"]
+
+
+def test_train_without_its_packages_is_exit_code_6_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def training() -> None:
+        raise ModuleNotFoundError("No module named 'keras'", name="keras")
+
+    monkeypatch.setitem(sys.modules, "aecodec.training.train", SimpleNamespace(command=training))
+    assert run(["train"]) == 6
+    assert "pip install 'aecodec[keras]'" in capsys.readouterr().err
 
 
 def test_python_dash_m_runs_the_same_program() -> None:
