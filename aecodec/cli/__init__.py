@@ -19,6 +19,7 @@ import click
 
 from aecodec._version import __version__
 from aecodec.cli.exits import BROKEN_PIPE, INTERRUPTED, exit_code_table, failure_of, show_traceback
+from aecodec.errors import OutputError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -147,9 +148,9 @@ def _flush(code: int) -> int:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            code = code or BROKEN_PIPE
+            code = code or (BROKEN_PIPE if isinstance(error, BrokenPipeError) else OutputError.exit_code)
     return code
 
 

@@ -145,7 +145,7 @@ def _tell(outcome: Outcome, progress: Progress) -> None:
     """Print a failure, and what the user should know of a success."""
     name = outcome.job.source_name
     if outcome.failure is not None:
-        message = outcome.failure.message.removeprefix(f"{name}: ")  # some messages begin with the name
+        message = outcome.failure.message.removeprefix(f"{outcome.job.source}: ")  # some begin with the name
         progress.message(f"aecodec: {name}: {message}")
     elif outcome.result is not None:
         for note in outcome.result.notes:

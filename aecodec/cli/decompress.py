@@ -134,7 +134,8 @@ def _thumbnailer_arguments(files: tuple[str, ...]) -> tuple[tuple[str, ...], str
     source, target = files
     if target.lower().endswith(AEC_SUFFIX) or target == STDIO or Path(target).is_dir():
         raise click.UsageError(
-            f"--thumbnail with two arguments takes an input and an output, but {target!r} is no output."
+            f"--thumbnail with two arguments takes an input and an output, but {target!r} is no output; "
+            "for several thumbnails name a folder with --output."
         )
     return (source,), target
 

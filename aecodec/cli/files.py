@@ -161,9 +161,9 @@ def _walk(folder: Path, suffixes: frozenset[str]) -> list[Found]:
 def _named_file(path: Path, *, recursive: bool) -> Found:
     problem = None
     if path.is_dir():
-        problem = InputError(f"{path} is a folder; add --recursive to work on the files in it")
+        problem = InputError(f"{path}: is a folder; add --recursive to work on the files in it")
     elif not path.exists():
-        problem = InputError(f"{path} does not exist")
+        problem = InputError(f"{path}: does not exist")
     return Found(path, Path(path.name), problem)
 
 

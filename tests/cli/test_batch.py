@@ -211,7 +211,7 @@ def test_values_out_of_range_and_contradictions_are_usage_errors(
 
 def test_a_missing_input_is_exit_code_2_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["compress", str(tmp_path / "no.png")]) == 2
-    assert "no.png does not exist" in capsys.readouterr().err
+    assert "no.png: does not exist" in capsys.readouterr().err
 
 
 def test_an_interrupt_leaves_no_half_file_and_says_how_to_go_on(
