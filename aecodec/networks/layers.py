@@ -38,7 +38,8 @@ def depth_to_space(tensor: Tensor, block: int) -> Tensor:
 
 def straight_through_round(tensor: Tensor) -> Tensor:
     """Round half up; the gradient passes unchanged (straight-through estimator, Bengio et al. 2013)."""
-    return tensor + ops.stop_gradient(ops.floor(tensor + 0.5) - tensor)
+    # The difference is exactly zero: x + (round(x) - x) would miss the integer by a rounding error.
+    return ops.stop_gradient(ops.floor(tensor + 0.5)) + (tensor - ops.stop_gradient(tensor))
 
 
 def level_weights_of(levels: np.ndarray, nodes: int, sublevels: int) -> np.ndarray:

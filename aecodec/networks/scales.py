@@ -7,6 +7,7 @@ the integer network exactly on any backend, whatever its order of summation.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -47,7 +48,7 @@ def leaky_clip(tensor: Tensor, top: float) -> Tensor:
     """Clip to 0..top; outside the gradient is `LEAK`."""
     clipped = ops.clip(tensor, 0.0, top)
     leak = LEAK * (tensor - clipped)
-    return clipped + leak - ops.stop_gradient(leak)
+    return clipped + (leak - ops.stop_gradient(leak))
 
 
 def quantised_weights(weights: Tensor, shift: int) -> Tensor:
@@ -89,6 +90,10 @@ class IntegerLayer(keras.layers.Layer):
         if not self.level_nodes:
             return rows[None, None]
         return straight_through_round(ops.matmul(level_weights, rows))[:, None, None, :]
+
+    def assign_bias(self, bias: np.ndarray) -> None:
+        unit = ACTIVATION_UNIT * 2**self.shift
+        self.bias.rows.assign(np.atleast_2d(bias).astype(np.float32) / unit)
 
     def export_bias(self) -> np.ndarray:
         rows = np.asarray(ops.convert_to_numpy(self.integer_bias_rows()), np.int32)
@@ -140,6 +145,9 @@ class IntegerPointwise(IntegerLayer):
             "shift": np.array(self.shift, np.int32),
         }
 
+    def assign_weight(self, weight: np.ndarray) -> None:
+        self.kernel.assign(weight.T.astype(np.float32) / (self.unit * 2**self.shift))
+
 
 class IntegerDepthwise(IntegerLayer):
     """3x3 depthwise convolution, zero padding, int8 weights."""
@@ -170,6 +178,9 @@ class IntegerDepthwise(IntegerLayer):
             "bias": self.export_bias(),
             "shift": np.array(self.shift, np.int32),
         }
+
+    def assign_weight(self, weight: np.ndarray) -> None:
+        self.kernel.assign(weight[..., None].astype(np.float32) / 2**self.shift)
 
 
 class ScaleNetwork(keras.layers.Layer):
@@ -250,10 +261,21 @@ class ScaleNetwork(keras.layers.Layer):
             features = layer(features, level_weights)
         return features
 
+    def _integer_layers(self) -> list[Any]:
+        return [*self.hyper_layers, *(layer for layers in self.step_layers for layer in layers)]
+
+    def assign_integers(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Read the float twin back from an integer network: the inverse of `export`, without loss."""
+        for layer in self._integer_layers():
+            layer.assign_weight(arrays[f"scales/{layer.name}/weight"])
+            layer.assign_bias(arrays[f"scales/{layer.name}/bias"])
+        unit = HYPER_INDEX_RANGE * HYPER_INDEX_UNIT
+        self.hyper_index.rows.assign(arrays["scales/hyper_index"].astype(np.float32) / unit)
+
     def export(self) -> dict[str, np.ndarray]:
         """The arrays of the integer network, named as `aecodec.entropy.scales` expects them."""
         arrays: dict[str, np.ndarray] = {"scales/magnitude_lut": magnitude_table()}
-        for layer in [*self.hyper_layers, *(layer for layers in self.step_layers for layer in layers)]:
+        for layer in self._integer_layers():
             for key, array in layer.export().items():
                 arrays[f"scales/{layer.name}/{key}"] = array
         rows = ops.convert_to_numpy(self.hyper_index.rows) * (HYPER_INDEX_RANGE * HYPER_INDEX_UNIT)

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from aecodec.errors import InputError
 from aecodec.networks.autoencoder import Autoencoder
-
-
-def variable_name(variable: Any) -> str:
-    """Path without the model's own name: analysis/enter/kernel."""
-    return str(variable.path).removeprefix("autoencoder/")
+from aecodec.networks.weights import variable_name
 
 
 def weights_of(model: Autoencoder) -> dict[str, np.ndarray]:
@@ -79,15 +74,6 @@ def load_checkpoint(
 
 def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def released_weights(folder: Path) -> dict[str, np.ndarray]:
-    """The float weights of a released model's folder, to go on training from."""
-    with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
-        weights = {name: array.astype(np.float32) for name, array in part(dict(stored), "training/").items()}
-    if not weights:
-        raise InputError(f"expected training weights in {folder / 'arrays.npz'}, found none")
-    return weights
 
 
 def start_average(model: Autoencoder, optimizer: keras.optimizers.Optimizer, *, fresh: bool) -> None:

@@ -115,9 +115,11 @@ def train(plan: TrainingPlan) -> Path:
     """Run the plan; returns the path of the last checkpoint. Ctrl-C ends the run with a checkpoint."""
     import keras
 
+    from aecodec.models import load_model_folder
     from aecodec.networks.architecture import PATCH
     from aecodec.networks.autoencoder import Autoencoder
     from aecodec.networks.transforms import linear_transform_from_patches
+    from aecodec.networks.weights import assign_arrays
     from aecodec.training import checkpoint
     from aecodec.training.backends import make_trainer
     from aecodec.training.data import draw_crops, draw_patches, load_pictures
@@ -139,7 +141,7 @@ def train(plan: TrainingPlan) -> Path:
         patches = draw_patches(training, 60_000, PATCH)
         model.set_linear_transform(linear_transform_from_patches(patches, architecture.latent_channels))
     elif plan.resume.is_dir():
-        checkpoint.set_weights(model, checkpoint.released_weights(plan.resume))
+        assign_arrays(model, load_model_folder(plan.resume).arrays)
     else:
         progress = checkpoint.load_checkpoint(plan.resume, model, optimizer if plan.keep_schedule else None)
         if plan.keep_schedule:

@@ -1,0 +1,55 @@
+"""Between Keras variables and the named arrays of a model folder.
+
+Large kernels are stored as float16, tables and biases as float32. The scale network is stored as the integers that
+decide the bytes; its float twin is read back from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from aecodec.networks.autoencoder import Autoencoder
+
+ENCODER_ONLY = {"log_gain/rows": "encoder/log_gain/rows"}
+"""Stored under ``encoder/`` because decoding does not need them."""
+HALF_PRECISION_FROM = 2048
+"""Kernels with this many elements and more are stored as float16."""
+
+
+def variable_name(variable: Any) -> str:
+    """Path without the model's own name: analysis/enter/kernel."""
+    return str(variable.path).removeprefix("autoencoder/")
+
+
+def stored_name(variable: Any) -> str:
+    name = variable_name(variable)
+    return ENCODER_ONLY.get(name, name)
+
+
+def _float_variables(model: Autoencoder) -> list[Any]:
+    return [v for v in model.trainable_variables if not variable_name(v).startswith("scale_network/")]
+
+
+def arrays_of(model: Autoencoder) -> dict[str, np.ndarray]:
+    """Every array that a model folder stores, except the tables."""
+    arrays: dict[str, np.ndarray] = {}
+    for variable in _float_variables(model):
+        values = np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
+        half = variable_name(variable).endswith("/kernel") and values.size >= HALF_PRECISION_FROM
+        arrays[stored_name(variable)] = values.astype(np.float16) if half else values
+    arrays["normaliser"] = np.asarray(keras.ops.convert_to_numpy(model.normaliser), np.float32)
+    return arrays | model.scale_network.export()
+
+
+def assign_arrays(model: Autoencoder, arrays: Mapping[str, np.ndarray]) -> None:
+    """The inverse of `arrays_of`. Raises KeyError or ValueError where an array is missing or misshapen."""
+    for variable in [*_float_variables(model), model.normaliser]:
+        name = stored_name(variable)
+        if arrays[name].shape != tuple(variable.shape):
+            raise ValueError(f"{name} has shape {arrays[name].shape}, expected {tuple(variable.shape)}")
+        variable.assign(np.asarray(arrays[name], np.float32))
+    model.scale_network.assign_integers(arrays)

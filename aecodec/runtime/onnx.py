@@ -1,0 +1,101 @@
+"""The default runtime: ONNX Runtime on the CPU.
+
+The graphs hold no weights; they are given at load time as external initialisers out of the model's arrays, so they
+are stored once for all runtimes. A session is made when it is first needed: decoding never loads the encoder.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from aecodec.errors import ModelError
+
+if TYPE_CHECKING:
+    from aecodec.models import Model
+
+__all__ = ["OnnxRuntime"]
+
+
+class OnnxRuntime:
+    """A model's two graphs on ONNX Runtime. Threads may share it: sessions are re-entrant."""
+
+    name = "onnx"
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        architecture = model.manifest["architecture"]
+        self._nodes = int(architecture["level_nodes"])
+        self._sublevels = int(architecture["sublevels"])
+        self._lock = Lock()
+
+    @cached_property
+    def _encoder(self) -> Any:
+        return self._session("encoder.onnx")
+
+    @cached_property
+    def _decoder(self) -> Any:
+        return self._session("decoder.onnx")
+
+    def encode(self, pixels: NDArray[np.float32], level: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+        """See `aecodec.runtime.Runtime.encode`."""
+        with self._lock:
+            session = self._encoder
+        feed = {"pixels": pixels[None], "level_weights": self._level_weights(level)}
+        z, r = session.run(["hyper_latents", "residuals"], feed)
+        return z[0], r[0]
+
+    def decode(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> NDArray[np.float32]:
+        """See `aecodec.runtime.Runtime.decode`."""
+        with self._lock:
+            session = self._decoder
+        feed = {"hyper_latents": z[None], "residuals": r[None], "level_weights": self._level_weights(level)}
+        pixels: NDArray[np.float32] = session.run(["pixels"], feed)[0][0]
+        return pixels
+
+    def _level_weights(self, level: int) -> NDArray[np.float32]:
+        """(1, nodes): linear interpolation between the two level nodes beside the level."""
+        node, fraction = divmod(level, self._sublevels)
+        weights = np.zeros((1, self._nodes), np.float32)
+        weights[0, node] = 1 - fraction / self._sublevels
+        if fraction:
+            weights[0, node + 1] = fraction / self._sublevels
+        return weights
+
+    def _session(self, graph: str) -> Any:
+        path = self.model.folder / graph
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        # Idle threads that spin would take the other core from the entropy coder.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            names = list(self.model.manifest["graph_weights"][graph])
+            values = [_initialiser(self.model.arrays[name]) for name in names]
+            options.add_external_initializers(names, values)
+            return onnxruntime.InferenceSession(
+                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
+            raise ModelError(
+                f"Expected the {graph} of the model {self.model.name} and its weights in {self.model.folder}, "
+                f"which cannot be loaded ({error}): reinstall the model"
+            ) from error
+        except Exception as error:  # ONNX Runtime's own exceptions derive from Exception alone
+            raise ModelError(
+                f"ONNX Runtime cannot load {path} ({error}): reinstall the model, or upgrade onnxruntime"
+            ) from error
+
+
+def _initialiser(array: NDArray[Any]) -> Any:
+    """A stored weight as the graph takes it: float32, depthwise kernels (3, 3, channels, 1) planes first."""
+    values = np.asarray(array, np.float32)
+    if values.ndim == 4:
+        values = values.transpose(2, 3, 0, 1)
+    return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values))
