@@ -82,7 +82,7 @@ def convert_image(image: Any, name: str) -> Picture:
     if mode in _TARGETS:
         target = _TARGETS[mode]
         samples = np.asarray(image if mode == target else image.convert(target))
-        key = _scaled_key(image.info.get("transparency"), raw_mode)
+        key = _scaled_key(image.info.get("transparency"), raw_mode, mode)
         return with_colour_key(picture_from_array(samples, **metadata), key, name)
     if mode == "I" or mode.startswith("I;16"):
         picture = picture_from_array(_deep_gray(image, name), **metadata)
@@ -180,11 +180,15 @@ def _deep_gray(image: Any, name: str) -> npt.NDArray[np.uint16]:
 
 def rescale(values: npt.NDArray[np.integer[Any]], peak: int) -> npt.NDArray[np.uint16]:
     """Values 0..peak to 0..65535, rounded half up."""
+    if peak == 65535:
+        return values.astype(np.uint16)
     return ((values.astype(np.uint64) * 131070 + peak) // (2 * peak)).astype(np.uint16)
 
 
-def _scaled_key(key: object, raw_mode: str | None) -> object:
+def _scaled_key(key: object, raw_mode: str | None, mode: str) -> object:
     """PNG's transparent gray, given in the depth of the file, in 8 bits; Pillow scales the pixels alone."""
+    if mode == "1" and isinstance(key, int):
+        return 255 if key else 0
     factor = {"L;2": 85, "L;4": 17}.get(raw_mode or "", 1)
     return key * factor if isinstance(key, int) else key
 
