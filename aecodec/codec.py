@@ -244,6 +244,7 @@ def decode_picture(
         side = _checked_side("window_side", window_side)
         windows = plan_windows(header, chosen.halo.decoder, area=view.area, side=side)
         source = SectionSource(reader, tolerant=allow_partial)
+        source.check_unknown()
         ticker = Ticker(progress, len(windows) + len(_chunks_of(header, windows)))
         engine = _Engine(chosen, _open(runtime, chosen), checked_jobs(jobs), ticker)
         picture = Picture(
@@ -374,7 +375,7 @@ def thread_pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
 def _preview(rgb: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
     """A smaller picture of a window's core: means of squares of its pixels, before they are rounded.
 
-    It is what the picture itself looks like when made smaller. It saves the memory of the whole, not the time.
+    It is what the picture itself looks like when made smaller, and needs less memory, though as much time.
     """
     return box_average(rgb, scale)
 

@@ -20,6 +20,7 @@ CHUNK_KINDS = (
     SectionKind.RESIDUALS_2,
     SectionKind.RESIDUALS_3,
 )
+_KNOWN_KINDS = frozenset(int(kind) for kind in SectionKind)
 
 
 def chunk_symbols(payloads: Sequence[bytes], header: Header, index: int, entropy: EntropyModel) -> Symbols:
@@ -71,9 +72,7 @@ class SectionSource:
         return 1 - self._found / self._wanted if self._wanted else 0.0
 
     def payloads(self, index: int) -> list[bytes]:
-        """The payloads of a chunk up to the first that is missing: those behind it cannot be decoded
-        without it.
-        """
+        """The payloads of a chunk up to the first that is missing, for the others build upon it."""
         payloads: list[bytes] = []
         for kind in CHUNK_KINDS:
             payload = self._tolerate(self._reader.chunk_payload, kind, index)
@@ -88,11 +87,17 @@ class SectionSource:
         """The payload of a kind that there is once in the picture, or None."""
         return self._tolerate(self._reader.joined, kind)
 
+    def check_unknown(self) -> None:
+        """Verify the sections that are skipped: a damaged kind may have made one of them out of another."""
+        for entry in self._reader.entries:
+            if entry.kind not in _KNOWN_KINDS:
+                self._tolerate(self._reader.read_payload, entry)
+
     def note(self, problem: str) -> None:
         """Add to the problems."""
         self._problems.append(problem)
 
-    def _tolerate(self, read: Callable[..., bytes | None], *arguments: int) -> bytes | None:
+    def _tolerate(self, read: Callable[..., bytes | None], *arguments: object) -> bytes | None:
         try:
             return read(*arguments)
         except ChecksumError as error:

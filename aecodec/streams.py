@@ -12,7 +12,7 @@ from typing import BinaryIO, TypeAlias
 
 from aecodec.errors import InputError, OutputError
 
-__all__ = ["ReadableFile", "Source", "Target", "open_source", "open_target", "size_of"]
+__all__ = ["ReadableFile", "Source", "Target", "check_target", "open_source", "open_target", "size_of"]
 
 ReadableFile: TypeAlias = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
 Source: TypeAlias = str | os.PathLike[str] | BinaryIO

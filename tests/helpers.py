@@ -1,10 +1,10 @@
-"""A model folder without training and a runtime without a network, for tests of what lies around the networks."""
+"""A model folder without training and a runtime without a network, for tests of what lies around them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ def write_model(folder: Path, seed: int = 0, **changes: object) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     arrays = model_arrays(seed)
     manifest = model_manifest(arrays, folder.name) | changes
-    np.savez(folder / "arrays.npz", **arrays)
+    np.savez(folder / "arrays.npz", **cast("dict[str, Any]", arrays))
     (folder / "model.json").write_text(json.dumps(manifest))
     return folder
 
@@ -64,9 +64,9 @@ def fake_model(folder: Path, seed: int = 0) -> Model:
 class CosineRuntime:
     """A block transform codec that behaves as a runtime: z predicts r, and both graphs look at neighbours.
 
-    z is the mean of each colour over 64x64 pixels; r is what a smoothed z leaves of the 16 lowest coefficients of
-    each 16x16 block's discrete cosine transform. Synthesis smooths the coefficients of neighbouring blocks a
-    little. So a window needs 64 pixels of halo, and gives wrong pixels without.
+    z is the mean of each colour over 64x64 pixels; r is what a smoothed z leaves of the 16 lowest
+    coefficients of each 16x16 block's discrete cosine transform. Synthesis smooths the coefficients of
+    neighbouring blocks a little. So a window needs 64 pixels of halo, and gives wrong pixels without.
     """
 
     name = "cosine"
@@ -100,7 +100,10 @@ class CosineRuntime:
         latents = latents + 0.02 * (_box(latents, 1) - latents)
         vectors = latents.reshape(rows, columns, 3, COEFFICIENTS) @ self._basis
         blocks = vectors.reshape(rows, columns, 3, BLOCK, BLOCK).transpose(0, 3, 1, 4, 2)
-        return (blocks.reshape(rows * BLOCK, columns * BLOCK, 3) + 128).astype(np.float32)
+        pixels: NDArray[np.float32] = (blocks.reshape(rows * BLOCK, columns * BLOCK, 3) + 128).astype(
+            np.float32
+        )
+        return pixels
 
 
 def _step(level: int) -> float:

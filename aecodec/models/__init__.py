@@ -16,6 +16,7 @@ The model id is the first 8 bytes of the SHA-256 of a canonical serialisation of
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import zipfile
 import zlib
@@ -30,7 +31,6 @@ from typing import TYPE_CHECKING, Any
 from aecodec.errors import InputError, ModelError, UnknownModelError
 
 if TYPE_CHECKING:
-    from numpy.lib.npyio import NpzFile
     from numpy.typing import NDArray
 
     from aecodec.entropy import EntropyModel
@@ -106,28 +106,23 @@ class Model:
 
     @cached_property
     def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """Every array of ``arrays.npz`` by name, read-only.
+        """The arrays of ``arrays.npz`` by name, each read when it is asked for: decoding reads no encoder.
 
         Raises:
-            ModelError: the file is missing or damaged.
+            ModelError: the file is missing or damaged (also when one of its arrays is asked for).
         """
-        with _open_arrays(self.folder / ARRAYS_FILE) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        for array in arrays.values():
-            array.setflags(write=False)
-        return MappingProxyType(arrays)
+        return _Arrays(self.folder / ARRAYS_FILE)
 
     @cached_property
     def entropy(self) -> EntropyModel:
-        """The integer scale network and the tables; reads only their arrays.
+        """The integer scale network and the tables.
 
         Raises:
             ModelError: the arrays are missing, damaged, or break a bound that exact arithmetic relies on.
         """
         from aecodec.entropy import EntropyModel
 
-        with _open_arrays(self.folder / ARRAYS_FILE) as archive:
-            return EntropyModel.from_arrays(archive)
+        return EntropyModel.from_arrays(self.arrays)
 
     @property
     def latent_channels(self) -> int:
@@ -152,7 +147,11 @@ class Model:
         Raises:
             InputError: the quality is no number from 1 to 100.
         """
-        if not isinstance(quality, int | float) or not 1 <= quality <= _QUALITY_COUNT:
+        if (
+            isinstance(quality, bool)
+            or not isinstance(quality, int | float)
+            or not 1 <= quality <= _QUALITY_COUNT
+        ):
             raise InputError(f"Expected a quality from 1 to {_QUALITY_COUNT}. Received: {quality!r}")
         levels = self.manifest["quality_levels"]
         below = min(int(quality), _QUALITY_COUNT - 1)
@@ -351,17 +350,41 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-@contextmanager
-def _open_arrays(path: Path) -> Iterator[NpzFile]:
-    """An npz archive; whatever shows it to be damaged is told as a ModelError."""
-    import numpy as np
+class _Arrays(Mapping[str, "NDArray[Any]"]):
+    """An npz archive as a mapping that reads an array at each access; several threads may.
 
-    try:
-        with np.load(path, allow_pickle=False) as archive:
+    The file is read once as a whole, so that no handle stays open and what is read is of one version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import numpy as np
+
+        self._path = path
+        with self._reading():
+            archive = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it is no npz archive")
-            yield archive
-    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise ModelError(
-            f"Expected a model's arrays in {path}, which cannot be read ({error}): reinstall it"
-        ) from error
+            self._archive = archive
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._archive.files:
+            raise KeyError(name)
+        with self._reading():
+            return self._archive[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._archive.files)
+
+    def __len__(self) -> int:
+        return len(self._archive.files)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Tell whatever shows the file to be damaged as a ModelError."""
+        try:
+            yield
+        except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            raise ModelError(
+                f"Expected a model's arrays in {self._path}, which cannot be read ({error}): "
+                "install the model again"
+            ) from error

@@ -1,0 +1,397 @@
+"""The pipeline: what goes in comes out, whatever the windows, chunks, threads, regions and scales."""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from aecodec.codec import decode, decode_picture, encode
+from aecodec.container import Limits, SectionKind, read_container, read_header
+from aecodec.errors import (
+    ChecksumError,
+    CorruptedError,
+    FormatError,
+    InputError,
+    LimitError,
+    MissingDependencyError,
+    ModelError,
+    TruncatedError,
+    UnknownModelError,
+    UnsupportedError,
+)
+from aecodec.image import Picture
+from aecodec.models import Model
+from aecodec.targets import peak_signal_to_noise_ratio
+from tests.helpers import CosineRuntime, fake_model, photograph
+
+ORIENTED = b"II*\0" + struct.pack("<IH", 8, 1) + struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + bytes(4)
+
+
+@pytest.fixture(scope="module")
+def picture() -> NDArray[np.uint8]:
+    return photograph(300, 420)
+
+
+@pytest.fixture(scope="module")
+def data(picture: NDArray[np.uint8], cosine: dict[str, Any]) -> bytes:
+    """Many chunks, so that regions and truncation have something to choose from."""
+    return encode(picture, 90, chunk_side=128, **cosine)
+
+
+@pytest.fixture(scope="module")
+def decoded(data: bytes, cosine: dict[str, Any]) -> NDArray[np.uint8]:
+    return decode(data, **cosine)
+
+
+def levels_apart(first: NDArray[Any], second: NDArray[Any]) -> int:
+    assert first.shape == second.shape
+    assert first.dtype == second.dtype
+    return int(np.abs(first.astype(int) - second).max())
+
+
+class TestWhatGoesInComesOut:
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    @pytest.mark.parametrize("channels", [0, 2, 3, 4])
+    def test_shape_depth_and_alpha(self, channels: int, dtype: type, cosine: dict[str, Any]) -> None:
+        rgb = photograph(70, 90).astype(dtype) * (1 if dtype is np.uint8 else 257)
+        alpha = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, (70, 90, 1)).astype(dtype)
+        gray = rgb[:, :, :1]
+        parts = {0: gray[:, :, 0], 2: np.dstack((gray, alpha)), 3: rgb, 4: np.dstack((rgb, alpha))}
+        result = decode(encode(parts[channels], 95, **cosine), **cosine)
+        assert result.shape == parts[channels].shape
+        assert result.dtype == dtype
+        if channels in (2, 4):
+            assert np.array_equal(result[:, :, -1:], alpha)
+        colours = slice(0, channels - 1) if channels in (2, 4) else slice(None)
+        source, target = np.atleast_3d(parts[channels])[:, :, colours], np.atleast_3d(result)[:, :, colours]
+        assert peak_signal_to_noise_ratio(source, target) > 30
+
+    def test_a_deep_picture_is_not_squeezed_to_8_bits(self, cosine: dict[str, Any]) -> None:
+        ramp = np.broadcast_to(np.linspace(20000, 20400, 128), (64, 128)).astype(np.uint16)
+        result = decode(encode(ramp, 100, **cosine), **cosine)
+        assert np.abs(result.astype(int) - ramp).max() < 150
+        assert len(np.unique(result // 257)) < len(np.unique(result))
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 2000), (2000, 1), (63, 65), (64, 64), (129, 127)])
+    def test_odd_sizes(self, size: tuple[int, int], cosine: dict[str, Any]) -> None:
+        source = photograph(*size)
+        result = decode(encode(source, 95, **cosine), **cosine)
+        assert result.shape == source.shape
+        assert peak_signal_to_noise_ratio(source, result) > 25
+
+    def test_profile_and_metadata_of_any_length(self, cosine: dict[str, Any]) -> None:
+        source = Picture(photograph(20, 30), icc_profile=b"i" * 70000, exif=ORIENTED, xmp=b"<x/>")
+        picture = decode_picture(encode(source, **cosine), **cosine).picture
+        assert (picture.icc_profile, picture.exif, picture.xmp) == (source.icc_profile, ORIENTED, b"<x/>")
+
+    def test_a_stripped_picture_is_turned_upright_and_keeps_its_colour_space(
+        self, cosine: dict[str, Any]
+    ) -> None:
+        source = Picture(photograph(20, 30), icc_profile=b"icc", exif=ORIENTED, xmp=b"<x/>")
+        picture = decode_picture(encode(source, strip=True, **cosine), **cosine).picture
+        assert (picture.icc_profile, picture.exif, picture.xmp) == (b"icc", None, None)
+        assert (picture.width, picture.height) == (20, 30)
+        upright = np.rot90(source.pixels, -1)
+        assert peak_signal_to_noise_ratio(upright, picture.pixels) > 25
+
+    def test_arrays_images_and_pictures_give_the_same_bytes(
+        self, picture: NDArray[np.uint8], cosine: dict[str, Any]
+    ) -> None:
+        expected = encode(picture, **cosine)
+        assert encode(Image.fromarray(picture), **cosine) == expected
+        assert encode(Picture(picture), **cosine) == expected
+        assert encode(picture[::-1][::-1], **cosine) == expected
+
+    def test_better_quality_is_larger_and_closer(
+        self, picture: NDArray[np.uint8], cosine: dict[str, Any]
+    ) -> None:
+        files = [encode(picture, quality, **cosine) for quality in (1, 40, 70.5, 100)]
+        assert [read_header(file).level for file in files] == [0, 88, 157, 224]
+        ratios = [peak_signal_to_noise_ratio(picture, decode(file, **cosine)) for file in files]
+        assert ratios == sorted(ratios)
+        assert [len(file) for file in files] == sorted(len(file) for file in files)
+
+    def test_a_level_replaces_the_quality(self, picture: NDArray[np.uint8], cosine: dict[str, Any]) -> None:
+        assert read_header(encode(picture, 10, level=200, **cosine)).level == 200
+
+
+class TestTheSameBytesAndPixels:
+    def test_from_run_to_run_with_any_number_of_jobs_and_any_windows(
+        self, picture: NDArray[np.uint8], data: bytes, cosine: dict[str, Any]
+    ) -> None:
+        for options in ({}, {"jobs": 1}, {"jobs": 5}, {"window_side": 64}, {"window_side": 192, "jobs": 2}):
+            assert encode(picture, 90, chunk_side=128, **options, **cosine) == data
+
+    def test_pixels_do_not_depend_on_windows_and_jobs(
+        self, data: bytes, decoded: NDArray[np.uint8], cosine: dict[str, Any]
+    ) -> None:
+        for options in ({"jobs": 1}, {"jobs": 5}, {"window_side": 64}, {"window_side": 192, "jobs": 2}):
+            assert levels_apart(decode(data, **options, **cosine), decoded) <= 1
+
+    def test_without_its_halo_a_window_would_show(
+        self, data: bytes, decoded: NDArray[np.uint8], cosine: dict[str, Any]
+    ) -> None:
+        manifest = cosine["model"].manifest | {"halo": {"encoder": 0, "decoder": 0}}
+        blind = replace(cosine["model"], manifest=manifest)
+        result = decode(data, model=blind, runtime=cosine["runtime"], window_side=64)
+        assert levels_apart(result, decoded) > 1
+
+    @pytest.mark.parametrize("chunk_side", [64, 192, 1024])
+    def test_pixels_do_not_depend_on_chunks(
+        self, picture: NDArray[np.uint8], decoded: NDArray[np.uint8], chunk_side: int, cosine: dict[str, Any]
+    ) -> None:
+        data = encode(picture, 90, chunk_side=chunk_side, window_side=128, **cosine)
+        assert np.array_equal(decode(data, **cosine), decoded)
+
+    def test_from_several_threads_at_once(
+        self, picture: NDArray[np.uint8], data: bytes, decoded: NDArray[np.uint8], cosine: dict[str, Any]
+    ) -> None:
+        def both(_: int) -> tuple[bytes, NDArray[np.uint8]]:
+            return encode(picture, 90, chunk_side=128, jobs=2, **cosine), decode(data, jobs=2, **cosine)
+
+        with ThreadPoolExecutor(4) as pool:
+            for encoded, pixels in pool.map(both, range(8)):
+                assert encoded == data
+                assert np.array_equal(pixels, decoded)
+
+
+class TestRegionsAndScales:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def test_a_region_is_that_part_of_the_picture(
+        self, data: bytes, decoded: NDArray[np.uint8], cosine: dict[str, Any], draw: st.DataObject
+    ) -> None:
+        x, y = draw.draw(st.integers(0, 419)), draw.draw(st.integers(0, 299))
+        width, height = draw.draw(st.integers(1, 420 - x)), draw.draw(st.integers(1, 300 - y))
+        part = decode(data, region=(x, y, width, height), window_side=128, **cosine)
+        assert levels_apart(part, decoded[y : y + height, x : x + width]) <= 1
+
+    def test_a_region_reads_only_the_chunks_that_it_touches(self, cosine: dict[str, Any]) -> None:
+        data = encode(photograph(1000, 1000), 90, chunk_side=64, **cosine)
+        stream = CountingStream(data)
+        decode(stream, region=(500, 500, 20, 20), **cosine)
+        header = read_header(data)
+        heads = 36 + 8 * 5 * header.chunk_count
+        assert stream.bytes_read - heads < len(data) / 10
+
+    @pytest.mark.parametrize("scale", [2, 4, 8])
+    def test_a_preview_is_the_mean_of_squares(
+        self, data: bytes, decoded: NDArray[np.uint8], scale: int, cosine: dict[str, Any]
+    ) -> None:
+        preview = decode(data, scale=scale, window_side=128, **cosine)
+        assert preview.shape == (-(-300 // scale), -(-420 // scale), 3)
+        whole = decoded[: 300 // scale * scale, : 420 // scale * scale].astype(float)
+        means = whole.reshape(300 // scale, scale, 420 // scale, scale, 3).mean(axis=(1, 3))
+        inside = preview[: 300 // scale, : 420 // scale]
+        assert np.abs(inside - means).max() < 1.1
+
+    @pytest.mark.parametrize("scale", [2, 4, 8])
+    def test_a_preview_of_a_region_is_that_part_of_the_preview(
+        self, data: bytes, scale: int, cosine: dict[str, Any]
+    ) -> None:
+        whole = decode(data, scale=scale, **cosine)
+        part = decode(data, scale=scale, region=(101, 37, 83, 120), **cosine)
+        x, y, right, bottom = 101 // scale, 37 // scale, -(-184 // scale), -(-157 // scale)
+        assert levels_apart(part, whole[y:bottom, x:right]) <= 1
+
+    def test_alpha_follows_region_and_scale(self, cosine: dict[str, Any]) -> None:
+        alpha = np.zeros((65, 70), np.uint8)
+        alpha[10:21, 30:] = 200
+        data = encode(np.dstack((photograph(65, 70), alpha)), **cosine)
+        assert np.array_equal(decode(data, region=(25, 5, 20, 20), **cosine)[:, :, 3], alpha[5:25, 25:45])
+        preview = decode(data, scale=2, **cosine)[:, :, 3]
+        assert preview.shape == (33, 35)
+        assert preview[10, 20] == 100
+        assert preview[7, 20] == 200
+
+
+class CountingStream(io.BytesIO):
+    """Counts the bytes that are read from it."""
+
+    bytes_read = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.bytes_read += len(data)
+        return data
+
+
+class TestPartialFiles:
+    def test_the_more_there_is_the_better_the_picture(
+        self, picture: NDArray[np.uint8], data: bytes, cosine: dict[str, Any]
+    ) -> None:
+        cuts = [max(36, len(data) * percent // 100) for percent in range(0, 100, 5)]
+        results = [decode_picture(data[:cut], allow_partial=True, **cosine) for cut in cuts]
+        ratios = [peak_signal_to_noise_ratio(picture, result.picture.pixels) for result in results]
+        missing = [result.missing for result in results]
+        assert ratios == sorted(ratios)
+        assert ratios[-1] > ratios[0] + 3
+        assert missing == sorted(missing, reverse=True)
+        assert missing[0] == 1
+        assert not any(result.complete for result in results)
+        assert "ends early" in results[5].problems[0]
+
+    def test_a_whole_file_is_complete(self, data: bytes, cosine: dict[str, Any]) -> None:
+        result = decode_picture(data, allow_partial=True, **cosine)
+        assert (result.complete, result.missing, result.problems) == (True, 0.0, ())
+
+    def test_a_truncated_file_is_refused_unless_allowed(self, data: bytes, cosine: dict[str, Any]) -> None:
+        with pytest.raises(TruncatedError):
+            decode(data[:-1], **cosine)
+
+    def test_a_damaged_chunk_spoils_only_its_surroundings(
+        self, data: bytes, decoded: NDArray[np.uint8], cosine: dict[str, Any]
+    ) -> None:
+        damaged = bytearray(data)
+        damaged[-1] ^= 1  # the last step of the last chunk, at the lower right
+        with pytest.raises(ChecksumError):
+            decode(bytes(damaged), **cosine)
+        result = decode_picture(bytes(damaged), allow_partial=True, **cosine)
+        assert "RESIDUALS_3" in result.problems[0]
+        assert 0 < result.missing < 0.1
+        assert np.array_equal(result.picture.pixels[:100, :100], decoded[:100, :100])
+        assert not np.array_equal(result.picture.pixels, decoded)
+
+    def test_missing_alpha_is_opaque(self, cosine: dict[str, Any]) -> None:
+        source = np.dstack((photograph(64, 64), np.zeros((64, 64), np.uint8)))
+        result = decode_picture(encode(source, **cosine)[:-9], allow_partial=True, **cosine)
+        assert result.picture.alpha is not None
+        assert (result.picture.alpha == 255).all()
+        assert result.missing == 0
+        assert any("opaque" in problem for problem in result.problems)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("quality", [0, 0.99, 101, float("nan"), "75", None, True])
+    def test_a_quality_out_of_range(self, quality: Any, cosine: dict[str, Any]) -> None:
+        with pytest.raises(InputError, match="quality"):
+            encode(photograph(8, 8), quality, **cosine)
+
+    @pytest.mark.parametrize("level", [-1, 225, 1.5, True])
+    def test_a_level_out_of_range(self, level: Any, cosine: dict[str, Any]) -> None:
+        with pytest.raises(InputError, match="level"):
+            encode(photograph(8, 8), level=level, **cosine)
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"chunk_side": 100}, {"chunk_side": 8192}, {"window_side": 0}, {"window_side": 96}, {"jobs": 0}],
+    )
+    def test_sides_and_jobs_out_of_range(self, options: dict[str, Any], cosine: dict[str, Any]) -> None:
+        with pytest.raises(InputError, match=next(iter(options)).rstrip("s")):
+            encode(photograph(8, 8), **options, **cosine)
+
+    @pytest.mark.parametrize("image", ["picture.png", b"", None, [[1, 2]]])
+    def test_what_is_no_picture(self, image: Any, cosine: dict[str, Any]) -> None:
+        with pytest.raises(InputError, match="encode_file"):
+            encode(image, **cosine)
+
+    def test_more_pixels_than_the_limits(self, data: bytes, cosine: dict[str, Any]) -> None:
+        limits = Limits(max_pixels=1000)
+        with pytest.raises(LimitError):
+            encode(photograph(32, 32), limits=limits, **cosine)
+        with pytest.raises(LimitError):
+            decode(data, limits=limits, **cosine)
+
+    def test_a_model_that_is_not_installed_is_named(self, data: bytes, cosine: dict[str, Any]) -> None:
+        with pytest.raises(UnknownModelError, match=cosine["model"].model_id.hex()):
+            decode(data, runtime=cosine["runtime"])
+
+    def test_another_model_than_the_file_needs(
+        self, data: bytes, cosine: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        other = fake_model(tmp_path_factory.mktemp("other"), seed=1)
+        with pytest.raises(UnknownModelError, match=other.model_id.hex()):
+            decode(data, model=other, runtime=cosine["runtime"])
+
+    def test_a_runtime_that_does_not_exist(self, data: bytes, cosine_model: Model) -> None:
+        with pytest.raises(InputError, match="onnx, keras"):
+            decode(data, model=cosine_model, runtime="numpy")
+
+    def test_graphs_that_do_not_fit_the_model(self, data: bytes, cosine_model: Model) -> None:
+        class Cropping(CosineRuntime):
+            def encode(self, pixels: NDArray[np.float32], level: int) -> tuple[Any, Any]:
+                z, r = super().encode(pixels, level)
+                return z, r[1:]
+
+            def decode(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> NDArray[np.float32]:
+                return super().decode(z, r, level)[1:]
+
+        with pytest.raises(ModelError, match="symbols"):
+            encode(photograph(8, 8), model=cosine_model, runtime=Cropping())
+        with pytest.raises(ModelError, match="pixels"):
+            decode(data, model=cosine_model, runtime=Cropping())
+
+    def test_a_runtime_whose_package_is_missing(
+        self, data: bytes, cosine_model: Model, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        monkeypatch.delitem(sys.modules, "aecodec.runtime.onnx", raising=False)
+        with pytest.raises(MissingDependencyError, match="pip install"):
+            decode(data, model=cosine_model)
+
+
+class TestHostileFiles:
+    @pytest.fixture
+    def small(self, cosine: dict[str, Any]) -> bytes:
+        gray = np.full((2, 3, 1), 100, np.uint8)
+        return encode(Picture(gray, gray[:, :, 0], b"icc", ORIENTED, b"<x/>"), 1, **cosine)
+
+    def test_every_truncation_is_a_typed_error(self, small: bytes, cosine: dict[str, Any]) -> None:
+        for length in range(len(small)):
+            try:
+                decode(small[:length], **cosine)
+            except (TruncatedError, CorruptedError):
+                continue
+            # A file may end before optional sections: it is then another, whole file.
+            assert length > len(small) - 64
+
+    def test_every_flipped_bit_is_a_typed_error(self, small: bytes, cosine: dict[str, Any]) -> None:
+        for position in range(8 * len(small)):
+            damaged = bytearray(small)
+            damaged[position // 8] ^= 1 << position % 8
+            with pytest.raises((FormatError, UnsupportedError)):
+                decode(bytes(damaged), **cosine)
+
+    def test_a_contradicting_alpha_plane(self, cosine: dict[str, Any]) -> None:
+        from aecodec.container import Section, write_container
+        from aecodec.image import plane_to_png
+
+        container = read_container(encode(np.zeros((64, 64, 4), np.uint8), **cosine))
+        other = Section(SectionKind.ALPHA, plane_to_png(np.zeros((64, 65), np.uint8)))
+        sections = [other if section.kind == SectionKind.ALPHA else section for section in container.sections]
+        with pytest.raises(CorruptedError, match="alpha"):
+            decode(write_container(container.header, sections), **cosine)
+
+
+class TestProgress:
+    def test_it_counts_windows_and_chunks_to_the_end(
+        self, picture: NDArray[np.uint8], data: bytes, cosine: dict[str, Any]
+    ) -> None:
+        chunk_count = read_header(data).chunk_count
+        for call in (
+            lambda seen: encode(picture, 90, chunk_side=128, window_side=64, progress=seen, **cosine),
+            lambda seen: decode(data, window_side=64, progress=seen, **cosine),
+        ):
+            calls: list[tuple[int, int]] = []
+            call(lambda done, total, calls=calls: calls.append((done, total)))
+            total = calls[0][1]
+            assert calls == [(done, total) for done in range(1, total + 1)]
+            assert total > chunk_count
+
+    def test_an_error_in_it_ends_the_work(self, picture: NDArray[np.uint8], cosine: dict[str, Any]) -> None:
+        def stop(done: int, total: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            encode(picture, chunk_side=64, progress=stop, **cosine)

@@ -1,0 +1,126 @@
+"""Windows tile a picture, bound what runs at once, and lose nothing between windows and chunks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aecodec.container import Box, Header
+from aecodec.errors import InputError
+from aecodec.image import Picture
+from aecodec.windows import (
+    Symbols,
+    SymbolStore,
+    View,
+    box_average,
+    chunk_uses,
+    plan_windows,
+    window_pixels,
+)
+
+SIDES = st.integers(1, 30).map(lambda count: 64 * count)
+
+
+def header(width: int, height: int, chunk_side: int = 128) -> Header:
+    return Header(width=width, height=height, level=0, model_id=bytes(8), chunk_side=chunk_side)
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), SIDES, st.integers(0, 3))
+def test_cores_tile_the_padded_picture(width: int, height: int, side: int, halo_units: int) -> None:
+    head = header(width, height)
+    windows = plan_windows(head, 64 * halo_units, side=side)
+    covered = np.zeros((head.padded_height // 64, head.padded_width // 64), int)
+    for window in windows:
+        core = window.core
+        covered[core.y // 64 : core.bottom // 64, core.x // 64 : core.right // 64] += 1
+    assert (covered == 1).all()
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), SIDES, st.integers(0, 3))
+def test_a_window_reaches_a_halo_around_its_core_and_no_further_than_the_bound(
+    width: int, height: int, side: int, halo_units: int
+) -> None:
+    head = header(width, height)
+    halo = 64 * halo_units
+    for window in plan_windows(head, halo, side=side):
+        assert window.reach.x == max(window.core.x - halo, 0)
+        assert window.reach.y == max(window.core.y - halo, 0)
+        assert window.reach.right == min(window.core.right + halo, head.padded_width)
+        assert window.reach.bottom == min(window.core.bottom + halo, head.padded_height)
+        assert max(window.reach.width, window.reach.height) <= side + 2 * halo
+
+
+def test_a_picture_as_large_as_a_reach_is_one_window() -> None:
+    assert len(plan_windows(header(1152, 1152), 64, side=1024)) == 1
+    assert len(plan_windows(header(1153, 1152), 64, side=1024)) == 2
+
+
+def test_windows_of_an_area_cover_that_area_alone() -> None:
+    windows = plan_windows(header(2000, 2000), 64, area=Box(640, 128, 256, 64), side=128)
+    assert [window.core for window in windows] == [Box(640, 128, 128, 64), Box(768, 128, 128, 64)]
+    assert windows[0].reach == Box(576, 64, 256, 192)
+
+
+def test_beyond_the_picture_a_window_repeats_its_edge() -> None:
+    pixels = np.arange(70 * 3 * 3, dtype=np.uint8).reshape(70, 3, 3)
+    window = window_pixels(Picture(pixels), Box(0, 64, 64, 64))
+    assert window.shape == (64, 64, 3)
+    assert (window[:6, :3] == pixels[64:]).all()
+    assert (window[6:, 5:] == pixels[69, 2]).all()
+
+
+@given(st.integers(65, 700), st.integers(65, 700), st.sampled_from([64, 128, 320]), SIDES)
+def test_symbols_pass_from_windows_to_chunks_and_back_unchanged(
+    width: int, height: int, chunk_side: int, side: int
+) -> None:
+    head = header(width, height, chunk_side)
+    rows, columns = head.padded_height // 64, head.padded_width // 64
+    whole = Symbols(
+        np.arange(rows * columns * 2, dtype=np.int16).reshape(rows, columns, 2),
+        np.arange(rows * columns * 16 * 4).astype(np.int16).reshape(4 * rows, 4 * columns, 4),
+    )
+    everything = Box(0, 0, head.padded_width, head.padded_height)
+    by_window, by_chunk = SymbolStore(head, 2, 4), SymbolStore(head, 2, 4)
+    for window in plan_windows(head, 0, side=side):
+        core = window.core
+        z = whole.z[core.y // 64 : core.bottom // 64, core.x // 64 : core.right // 64]
+        r = whole.r[core.y // 16 : core.bottom // 16, core.x // 16 : core.right // 16]
+        by_window.write(core, Symbols(z, r))
+    for index in range(head.chunk_count):
+        by_chunk.put(index, by_window.take(index))
+    z, r = by_chunk.read(everything)
+    assert np.array_equal(z, whole.z)
+    assert np.array_equal(r, whole.r)
+
+
+def test_every_chunk_has_one_first_and_one_last_use_in_that_order() -> None:
+    head = header(1000, 700, 64)
+    boxes = [window.reach for window in plan_windows(head, 64, side=256)]
+    first, last = chunk_uses(head, boxes)
+    began = {index: number for number, indices in enumerate(first) for index in indices}
+    ended = {index: number for number, indices in enumerate(last) for index in indices}
+    assert sorted(began) == sorted(ended) == list(range(head.chunk_count))
+    assert sum(map(len, first)) == sum(map(len, last)) == head.chunk_count
+    assert all(began[index] <= ended[index] for index in began)
+
+
+def test_box_average_gives_the_means_of_squares() -> None:
+    pixels = np.arange(4 * 6, dtype=np.float32).reshape(4, 6, 1)
+    assert box_average(pixels, 2)[:, :, 0].tolist() == [[3.5, 5.5, 7.5], [15.5, 17.5, 19.5]]
+
+
+@pytest.mark.parametrize(
+    "region",
+    [(0, 0, 0, 1), (-1, 0, 2, 2), (0, 0, 11, 1), (10, 0, 1, 1), (0, 5, 1, 1), (1, 2), "abcd", (0, 0, 1, -1)],
+)
+def test_a_region_outside_of_the_picture_is_refused(region: tuple[int, int, int, int]) -> None:
+    with pytest.raises(InputError, match="region"):
+        View.of(header(10, 5), region, 1)
+
+
+@pytest.mark.parametrize("scale", [0, 3, 16, -1])
+def test_a_scale_that_is_not_offered_is_refused(scale: int) -> None:
+    with pytest.raises(InputError, match="scale"):
+        View.of(header(10, 5), None, scale)
