@@ -31,7 +31,7 @@ COMMANDS = {
     "verify": "Check that .aec files are whole and can be decoded.",
     "models": "List the installed models.",
     "demo": "Compress and decompress a photograph that comes with aecodec.",
-    "bench": "Measure rate, distortion and speed.",
+    "bench": "Compare with JPEG, WebP, AVIF and JPEG XL at equal PSNR: bytes and times.",
     "train": "Train a model (needs the extra aecodec[keras]).",
 }
 """Name of each command, which is also its module's name, and its line in ``aecodec --help``."""
