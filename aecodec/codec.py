@@ -121,8 +121,8 @@ def encode(
         model: which model encodes, and must be installed (or given) where the file is decoded.
         runtime: what runs the encoder graph: "onnx", "keras", or an object with Runtime's methods.
         chunk_side: pixels, a multiple of 64 up to 4096: the squares that are coded independently.
-        window_side: pixels, a multiple of 64: how much of the picture passes through the graph at once. It
-            bounds memory, and does not change what is coded but for float rounding.
+        window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
+            graph at once. It bounds memory, and does not change what is coded but for float rounding.
         jobs: threads that code chunks; by default as many as there are cores. The bytes are the same for
             any number.
         limits: what to accept.
@@ -223,7 +223,8 @@ def decode_picture(
             taken as 0, missing alpha as opaque; ``problems`` and ``missing`` of the result tell.
         model: where a model that is not installed lies; its id must be the file's.
         runtime: what runs the decoder graph: "onnx", "keras", or an object with Runtime's methods.
-        window_side: pixels, a multiple of 64: how much of the picture passes through the graph at once.
+        window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
+            graph at once. It bounds memory.
         jobs: threads that decode chunks; by default as many as there are cores.
         limits: what to accept, checked before anything of that size is allocated.
         progress: called in this thread with (done, total), counted in windows and chunks.

@@ -41,8 +41,9 @@ HYPER_STRIDE = 64
 LATENT_STRIDE = 16
 _Element = TypeVar("_Element", bound=np.generic)
 
-#: Pixels: a window's core is at most this wide and high (its first and last ones a halo more).
-WINDOW_SIDE = 1024
+#: Pixels: a window with its halo is at most this wide and high. ONNX Runtime takes about 110 bytes a pixel,
+#: so this is half a gigabyte; smaller windows would compute more halo for what they keep.
+WINDOW_SIDE = 2048
 #: A preview is so many times smaller than the picture on each side.
 SCALES = (1, 2, 4, 8)
 
@@ -79,18 +80,20 @@ def plan_windows(
 ) -> tuple[Window, ...]:
     """Windows in raster order whose cores tile an area.
 
-    All windows of a plan have about the same reach, ``side + 2 * halo`` at most: a core that touches the
-    border of the picture is wider by the halo that it does not need there.
+    All windows of a plan have about the same reach: a core that touches the border of the picture is wider by
+    the halo that it does not need there.
 
     Args:
         header: of the picture.
         halo: pixels, a multiple of 64.
         area: what the cores shall tile, on multiples of 64; the whole padded picture by default.
-        side: pixels, a multiple of 64.
+        side: pixels, a multiple of 64: the reach is at most this wide and high, or as wide as the halo and a
+            core of 64 pixels.
     """
+    core_side = max(side - 2 * halo, HYPER_STRIDE)
     box = area or Box(0, 0, header.padded_width, header.padded_height)
-    rows = _split(box.y, box.bottom, header.padded_height, halo, side)
-    columns = _split(box.x, box.right, header.padded_width, halo, side)
+    rows = _split(box.y, box.bottom, header.padded_height, halo, core_side)
+    columns = _split(box.x, box.right, header.padded_width, halo, core_side)
     return tuple(
         Window(
             Box(core_x[0], core_y[0], core_x[1] - core_x[0], core_y[1] - core_y[0]),
@@ -102,13 +105,13 @@ def plan_windows(
 
 
 def _split(
-    start: int, end: int, limit: int, halo: int, side: int
+    start: int, end: int, limit: int, halo: int, core_side: int
 ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Cut start..end into cores with their reach, both as (first, one past the last)."""
     spared_first = halo if start == 0 else 0
     spared_last = halo if end == limit else 0
     inner = max(end - start - spared_first - spared_last, 1)
-    count = -(-inner // side)
+    count = -(-inner // core_side)
     step = -(-inner // (count * HYPER_STRIDE)) * HYPER_STRIDE
     cuts = [start, *(start + spared_first + step * index for index in range(1, count)), end]
     return [

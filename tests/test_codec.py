@@ -130,13 +130,13 @@ class TestTheSameBytesAndPixels:
     def test_from_run_to_run_with_any_number_of_jobs_and_any_windows(
         self, picture: NDArray[np.uint8], data: bytes, cosine: dict[str, Any]
     ) -> None:
-        for options in ({}, {"jobs": 1}, {"jobs": 5}, {"window_side": 64}, {"window_side": 192, "jobs": 2}):
+        for options in ({}, {"jobs": 1}, {"jobs": 5}, {"window_side": 64}, {"window_side": 256, "jobs": 2}):
             assert encode(picture, 90, chunk_side=128, **options, **cosine) == data
 
     def test_pixels_do_not_depend_on_windows_and_jobs(
         self, data: bytes, decoded: NDArray[np.uint8], cosine: dict[str, Any]
     ) -> None:
-        for options in ({"jobs": 1}, {"jobs": 5}, {"window_side": 64}, {"window_side": 192, "jobs": 2}):
+        for options in ({"jobs": 1}, {"jobs": 5}, {"window_side": 64}, {"window_side": 256, "jobs": 2}):
             assert levels_apart(decode(data, **options, **cosine), decoded) <= 1
 
     def test_without_its_halo_a_window_would_show(
@@ -151,7 +151,7 @@ class TestTheSameBytesAndPixels:
     def test_pixels_do_not_depend_on_chunks(
         self, picture: NDArray[np.uint8], decoded: NDArray[np.uint8], chunk_side: int, cosine: dict[str, Any]
     ) -> None:
-        data = encode(picture, 90, chunk_side=chunk_side, window_side=128, **cosine)
+        data = encode(picture, 90, chunk_side=chunk_side, window_side=256, **cosine)
         assert np.array_equal(decode(data, **cosine), decoded)
 
     def test_from_several_threads_at_once(
@@ -174,7 +174,7 @@ class TestRegionsAndScales:
     ) -> None:
         x, y = draw.draw(st.integers(0, 419)), draw.draw(st.integers(0, 299))
         width, height = draw.draw(st.integers(1, 420 - x)), draw.draw(st.integers(1, 300 - y))
-        part = decode(data, region=(x, y, width, height), window_side=128, **cosine)
+        part = decode(data, region=(x, y, width, height), window_side=256, **cosine)
         assert levels_apart(part, decoded[y : y + height, x : x + width]) <= 1
 
     def test_a_region_reads_only_the_chunks_that_it_touches(self, cosine: dict[str, Any]) -> None:
@@ -189,7 +189,7 @@ class TestRegionsAndScales:
     def test_a_preview_is_the_mean_of_squares(
         self, data: bytes, decoded: NDArray[np.uint8], scale: int, cosine: dict[str, Any]
     ) -> None:
-        preview = decode(data, scale=scale, window_side=128, **cosine)
+        preview = decode(data, scale=scale, window_side=256, **cosine)
         assert preview.shape == (-(-300 // scale), -(-420 // scale), 3)
         whole = decoded[: 300 // scale * scale, : 420 // scale * scale].astype(float)
         means = whole.reshape(300 // scale, scale, 420 // scale, scale, 3).mean(axis=(1, 3))
