@@ -69,7 +69,7 @@ class SectionSource:
     @property
     def missing(self) -> float:
         """The fraction missing of the chunks' sections that were asked for, so far."""
-        return 1 - self._found / self._wanted if self._wanted else 0.0
+        return (self._wanted - self._found) / self._wanted if self._wanted else 0.0
 
     def payloads(self, index: int) -> list[bytes]:
         """The payloads of a chunk up to the first that is missing, for the others build upon it."""
