@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,9 +23,22 @@ TABLE_COUNT = 64
 class Architecture:
     """The sizes of the networks, and the range of the rate scale.
 
-    Widths are channels. ``*_blocks`` count gated blocks at 1/8 (eighth), 1/16 (sixteenth) resolution.
-    Level nodes: qualities at which gains and feature scales are learned; between two nodes they are
-    interpolated linearly in ``sublevels`` steps.
+    Attributes:
+        latent_channels: a multiple of 4: each coding step codes a quarter of them at every position.
+        hyper_channels: of the hyper-latents.
+        eighth_width: channels of the transforms at 1/8 resolution.
+        sixteenth_width: channels of the transforms at 1/16 resolution.
+        analysis_eighth_blocks: gated blocks of the analysis at 1/8; likewise the three that follow.
+        hyper_width: channels of the hyper-analysis, and of the hyper-synthesis at 1/64 and 1/32.
+        prediction_width: channels of the prediction at 1/16.
+        prediction_blocks: gated blocks of each prediction step but the first, which has one.
+        scale_hyper_width: channels of the integer scale network at 1/64.
+        scale_feature_width: channels of its features, which all four steps share.
+        scale_step_width: channels inside each of its steps.
+        level_nodes: qualities at which gains and feature scales are learned.
+        sublevels: linearly interpolated levels from one node to the next.
+        lambda_min: weight of the mean squared error at level 0.
+        lambda_max: weight of the mean squared error at the last level.
     """
 
     latent_channels: int = 320
@@ -52,15 +66,24 @@ class Architecture:
         return (self.level_nodes - 1) * self.sublevels + 1
 
     def lambda_of_level(self, level: float) -> float:
-        """Weight of the mean squared error (0..255 scale) against bits per pixel, log-uniform in the level."""
+        """Weight of the mean squared error (0..255 scale) against bits per pixel at a level.
+
+        Geometric in the level, from ``lambda_min`` at 0 to ``lambda_max`` at ``level_count - 1``.
+        """
         position = level / (self.level_count - 1)
         return float(self.lambda_min * (self.lambda_max / self.lambda_min) ** position)
 
     def to_dict(self) -> dict[str, Any]:
+        """Field names and values, as a model's manifest holds them."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Architecture:
+    def from_dict(cls, values: Mapping[str, Any]) -> Architecture:
+        """The inverse of `to_dict`.
+
+        Raises:
+            TypeError: a name is none of the fields'.
+        """
         return cls(**values)
 
 
@@ -84,8 +107,8 @@ PRESETS: dict[str, Architecture] = {
     "base": Architecture(),
     "large": Architecture(
         hyper_channels=128,
-        eighth_width=384,
-        sixteenth_width=640,
+        eighth_width=448,
+        sixteenth_width=768,
         analysis_eighth_blocks=6,
         analysis_sixteenth_blocks=8,
         synthesis_eighth_blocks=10,

@@ -1,7 +1,7 @@
 """The building blocks: pointwise and gated blocks, pixel shuffles, interpolation over quality levels.
 
-Shapes are (batch, height, width, channels). ``level_weights`` is (batch, nodes) float32: for each sample the two
-weights that interpolate between its neighbouring level nodes, zeros elsewhere.
+Shapes are (batch, height, width, channels). ``level_weights`` is (batch, nodes) float32: for each sample the
+two weights that interpolate between its neighbouring level nodes, zeros elsewhere.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ def space_to_depth(tensor: Tensor, block: int) -> Tensor:
 
 
 def depth_to_space(tensor: Tensor, block: int) -> Tensor:
-    """The inverse of `space_to_depth`."""
+    """The inverse of `space_to_depth`.
+
+    (batch, height, width, block*block*channels) -> (batch, height*block, width*block, channels).
+    """
     batch, height, width, depth = ops.shape(tensor)
     channels = depth // (block * block)
     tensor = ops.reshape(tensor, (batch, height, width, block, block, channels))
@@ -37,13 +40,20 @@ def depth_to_space(tensor: Tensor, block: int) -> Tensor:
 
 
 def straight_through_round(tensor: Tensor) -> Tensor:
-    """Round half up; the gradient passes unchanged (straight-through estimator, Bengio et al. 2013)."""
+    """Round half up; the gradient passes unchanged.
+
+    The straight-through estimator: Bengio et al., "Estimating or propagating gradients through stochastic
+    neurons for conditional computation", arXiv:1308.3432.
+    """
     # The difference is exactly zero: x + (round(x) - x) would miss the integer by a rounding error.
     return ops.stop_gradient(ops.floor(tensor + 0.5)) + (tensor - ops.stop_gradient(tensor))
 
 
 def level_weights_of(levels: np.ndarray, nodes: int, sublevels: int) -> np.ndarray:
-    """Interpolation weights, (batch, nodes) float32, of integer levels, (batch,), 0..(nodes-1)*sublevels."""
+    """Interpolation weights, (batch, nodes) float32, of integer levels, (batch,), 0..(nodes-1)*sublevels.
+
+    A row has at most two weights above zero, multiples of 1/sublevels whose sum is 1.
+    """
     levels = np.asarray(levels)
     lower = levels // sublevels
     fraction = (levels % sublevels) / sublevels
@@ -65,7 +75,7 @@ class Pointwise(keras.layers.Layer):
         dtype: Any = "float32",
         name: str | None = None,
     ) -> None:
-        """``gain`` scales the initial weights; 0 makes the layer start at zero."""
+        """Weights of variance gain**2 / channels in; a ``gain`` of 0 makes the layer start at zero."""
         super().__init__(dtype=dtype, name=name)
         self.channels_out = channels_out
         self.gain = gain
@@ -79,6 +89,7 @@ class Pointwise(keras.layers.Layer):
         self.bias = self.add_weight(shape=(self.channels_out,), initializer="zeros", name="bias")
 
     def call(self, inputs: Tensor) -> Tensor:
+        """(batch, height, width, channels in) -> (batch, height, width, channels out)."""
         batch, height, width, channels = ops.shape(inputs)
         flat = ops.reshape(inputs, (batch * height * width, channels))
         flat = ops.matmul(flat, self.kernel) + self.bias
@@ -104,6 +115,7 @@ class Depthwise(keras.layers.Layer):
         self.bias = self.add_weight(shape=(channels,), initializer="zeros", name="bias")
 
     def call(self, inputs: Tensor) -> Tensor:
+        """(batch, height, width, channels) -> the same shape."""
         convolved = ops.depthwise_conv(inputs, self.kernel, 1, padding="same", data_format="channels_last")
         return convolved + self.bias
 
@@ -135,9 +147,10 @@ class LevelTable(keras.layers.Layer):
 class GatedBlock(keras.layers.Layer):
     """Residual block: pointwise, depthwise 3x3, gate, feature scale of the level, pointwise.
 
-    The gate is x * sigmoid(y) over two halves (Dauphin et al. 2017), on locally mixed features as in Restormer
-    (Zamir et al. 2022). No normalisation, so that flat areas and textures keep their scale; therefore a bounded
-    gate: x * SiLU(y) grows quadratically with its input, and diverged within two steps of training.
+    The gate is x * sigmoid(y) over two halves (Dauphin et al., "Language modeling with gated convolutional
+    networks", ICML 2017), on locally mixed features as in Restormer (Zamir et al., CVPR 2022). No
+    normalisation, so that flat areas and textures keep their scale; therefore a bounded gate: x * SiLU(y)
+    grows quadratically with its input, and diverged within two steps of training.
     """
 
     def __init__(self, nodes: int, *, dtype: Any = "float32", name: str | None = None) -> None:
@@ -157,6 +170,7 @@ class GatedBlock(keras.layers.Layer):
         self.project.build(input_shape)
 
     def call(self, inputs: Tensor, level_weights: Tensor) -> Tensor:
+        """(batch, height, width, channels), (batch, nodes) -> the shape of ``inputs``."""
         linear, gate = ops.split(self.mix(self.expand(inputs)), 2, axis=-1)
         scale = ops.cast(self.feature_scale(level_weights), linear.dtype)
         return inputs + self.project(linear * ops.sigmoid(gate) * scale)
@@ -165,9 +179,7 @@ class GatedBlock(keras.layers.Layer):
 class BlockStack(keras.layers.Layer):
     """Gated blocks one after the other."""
 
-    def __init__(
-        self, count: int, nodes: int, *, dtype: Any = "float32", name: str | None = None
-    ) -> None:
+    def __init__(self, count: int, nodes: int, *, dtype: Any = "float32", name: str | None = None) -> None:
         super().__init__(dtype=dtype, name=name)
         self.blocks = [GatedBlock(nodes, dtype=dtype, name=f"block_{i}") for i in range(count)]
 
@@ -176,6 +188,7 @@ class BlockStack(keras.layers.Layer):
             block.build(input_shape)
 
     def call(self, inputs: Tensor, level_weights: Tensor) -> Tensor:
+        """(batch, height, width, channels), (batch, nodes) -> the shape of ``inputs``."""
         for block in self.blocks:
             inputs = block(inputs, level_weights)
         return inputs

@@ -1,7 +1,9 @@
 """Hyper-latents and the four-step mean prediction.
 
-Each step predicts a quarter of the latents from the hyper-latents and from what the former steps reconstructed;
-channel groups rotate over the four positions of each 2x2 cell (quadtree partition, Li et al. 2023, DCVC-DC).
+The hyper-latents are those of Minnen et al., "Joint autoregressive and hierarchical priors for learned image
+compression" (NeurIPS 2018). Each step predicts a quarter of the latents from the hyper-latents and from what
+the former steps reconstructed; channel groups rotate over the four positions of each 2x2 cell (quadtree
+partition: Li et al., "Neural video compression with diverse contexts", CVPR 2023).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from aecodec.networks.architecture import STEPS, Architecture
 from aecodec.networks.layers import BlockStack, Pointwise, Tensor, depth_to_space, space_to_depth
 
 HYPER_UNIT = 4.0
-"""Hyper-latents in units of one quarter of their network's natural range, so that rounding starts out fine."""
+"""Hyper-latents in units of a quarter of their network's natural range, so that rounding starts out fine."""
 
 
 def step_cells(latent_channels: int) -> np.ndarray:
@@ -32,7 +34,7 @@ def step_cells(latent_channels: int) -> np.ndarray:
 
 def step_masks(latents: Tensor) -> list[Tensor]:
     """The cells of `step_cells` tiled over the plane of latents; each (1, height, width, channels)."""
-    _, height, width, channels = ops.shape(latents)
+    _, height, width, _ = ops.shape(latents)
     cells = step_cells(int(latents.shape[-1]))[:, None]
     return [ops.tile(ops.convert_to_tensor(cell), (1, height // 2, width // 2, 1)) for cell in cells]
 
@@ -61,6 +63,7 @@ class HyperAnalysis(keras.layers.Layer):
         self.leave.build((None, None, None, width))
 
     def call(self, latents: Tensor, level_weights: Tensor) -> Tensor:
+        """``latents``: (batch, height/16, width/16, latent channels) float32, at about unit variance."""
         features = self.enter(ops.cast(latents, self.compute_dtype))
         features = self.sixteenth(features, level_weights)
         features = self.thirtysecond(self.down_0(space_to_depth(features, 2)), level_weights)
@@ -90,6 +93,7 @@ class HyperSynthesis(keras.layers.Layer):
         self.sixteenth.build((None, None, None, a.prediction_width))
 
     def call(self, hyper_latents: Tensor, level_weights: Tensor) -> Tensor:
+        """``hyper_latents``: (batch, height/64, width/64, hyper channels), integers in float32."""
         features = self.enter(ops.cast(hyper_latents / HYPER_UNIT, self.compute_dtype))
         features = depth_to_space(self.up_0(ops.silu(features)), 2)
         features = self.up_1(self.thirtysecond(features, level_weights))
@@ -117,6 +121,16 @@ class StepPrediction(keras.layers.Layer):
         self.leave.build((None, None, None, a.prediction_width))
 
     def call(self, features: Tensor, known: Tensor | None, level_weights: Tensor) -> tuple[Tensor, Tensor]:
+        """One step at all positions and channels, of which the step's quarter is used.
+
+        Args:
+            features: (batch, height/16, width/16, prediction width), of the step before.
+            known: (batch, height/16, width/16, latent channels), zero where unknown; None in step 0.
+            level_weights: (batch, nodes).
+
+        Returns:
+            (features of this step, predicted latents in float32), shaped as the two arguments.
+        """
         if known is not None:
             features = ops.concatenate([features, ops.cast(known, features.dtype)], axis=-1)
         features = self.blocks(self.enter(features), level_weights)

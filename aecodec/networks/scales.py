@@ -1,8 +1,10 @@
 """The float twin of the integer scale network (`aecodec.entropy.scales`), for training and export.
 
-Every value is an integer held in float32: weights are rounded to int8 over a power of two, activations to 0..255,
-with straight-through gradients (Jacob et al. 2018). Products and sums stay below 2**24, so the forward pass equals
-the integer network exactly on any backend, whatever its order of summation.
+Every value is an integer held in float32: weights are rounded to int8 over a power of two, activations to
+0..255, with straight-through gradients (Jacob et al., "Quantization and training of neural networks for
+efficient integer-arithmetic-only inference", CVPR 2018). Products and sums stay below 2**24, so the forward
+pass equals the integer network exactly on any backend, whatever its order of summation, as long as a matrix
+product takes its inputs as float32 (GPUs may round them to TensorFloat-32).
 """
 
 from __future__ import annotations
@@ -21,17 +23,22 @@ ACTIVATION_TOP = 255
 ACTIVATION_UNIT = 32.0
 """Biases are learned in units of 32 activation steps, so that one learning rate suits weights and biases."""
 WEIGHT_UNIT = 0.25
-"""Weights are learned in units of a quarter, because activations reach 255/32: one learning rate suits all."""
+"""Weights are learned in units of a quarter, as activations reach 255/32: one learning rate suits all."""
 INDEX_WEIGHT_UNIT = 0.1
+"""The same for the last layer of a step, whose shift is larger."""
 HYPER_INDEX_RANGE = 16.0
+"""Table indices of hyper-latents are learned in units of 16 tables."""
 LEAK = 0.05
 """Gradient outside of the clipping range: a unit that is clipped everywhere can come back."""
 POINTWISE_SHIFT = 8
 DEPTHWISE_SHIFT = 6
 INDEX_SHIFT = 9
+"""Sums are rescaled by 2**-shift, so weights reach 127 * 2**-shift."""
 LEVEL_BIAS_LIMIT = 2**18 - 1
+"""Magnitude of biases: what is interpolated between levels stays exact."""
 HYPER_LIMIT = 31
 HYPER_STEP = 8
+"""The network sees hyper-latents clipped to -31..31, times 8."""
 HYPER_INDEX_UNIT = 16
 """Table indices of hyper-latents are kept in sixteenths."""
 SCALE_MIN = 0.04
@@ -41,7 +48,8 @@ SCALE_MAX = 40.0
 
 def magnitude_table() -> np.ndarray:
     """uint8 (256,): residual magnitude, capped at 255, to an activation that grows with its logarithm."""
-    return np.minimum(np.floor(32.0 * np.log2(1.0 + np.arange(256)) + 0.5), ACTIVATION_TOP).astype(np.uint8)
+    activations = np.minimum(np.floor(32.0 * np.log2(1.0 + np.arange(256)) + 0.5), ACTIVATION_TOP)
+    return np.asarray(activations, np.uint8)
 
 
 def leaky_clip(tensor: Tensor, top: float) -> Tensor:
@@ -92,10 +100,12 @@ class IntegerLayer(keras.layers.Layer):
         return straight_through_round(ops.matmul(level_weights, rows))[:, None, None, :]
 
     def assign_bias(self, bias: np.ndarray) -> None:
+        """The inverse of `export_bias`."""
         unit = ACTIVATION_UNIT * 2**self.shift
         self.bias.rows.assign(np.atleast_2d(bias).astype(np.float32) / unit)
 
     def export_bias(self) -> np.ndarray:
+        """int32 (level nodes, channels), or (channels,) where the level has no say."""
         rows = np.asarray(ops.convert_to_numpy(self.integer_bias_rows()), np.int32)
         return rows if self.level_nodes else rows[0]
 
@@ -138,6 +148,7 @@ class IntegerPointwise(IntegerLayer):
         return quantised_weights(self.kernel * self.unit, self.shift)
 
     def export(self) -> dict[str, np.ndarray]:
+        """weight int8 (channels out, channels in), bias int32, shift int32 ()."""
         weights = ops.convert_to_numpy(self._integer_weights())
         return {
             "weight": np.asarray(weights, np.int8).T.copy(),
@@ -146,6 +157,7 @@ class IntegerPointwise(IntegerLayer):
         }
 
     def assign_weight(self, weight: np.ndarray) -> None:
+        """int8 (channels out, channels in), as `export` gives them."""
         self.kernel.assign(weight.T.astype(np.float32) / (self.unit * 2**self.shift))
 
 
@@ -172,6 +184,7 @@ class IntegerDepthwise(IntegerLayer):
         return rescale(summed + self.integer_bias(level_weights), self.shift, self.top)
 
     def export(self) -> dict[str, np.ndarray]:
+        """weight int8 (3, 3, channels), bias int32 (channels,), shift int32 ()."""
         weights = ops.convert_to_numpy(quantised_weights(self.kernel, self.shift))
         return {
             "weight": np.asarray(weights, np.int8)[..., 0].copy(),
@@ -180,6 +193,7 @@ class IntegerDepthwise(IntegerLayer):
         }
 
     def assign_weight(self, weight: np.ndarray) -> None:
+        """int8 (3, 3, channels), as `export` gives them."""
         self.kernel.assign(weight[..., None].astype(np.float32) / 2**self.shift)
 
 
@@ -238,7 +252,11 @@ class ScaleNetwork(keras.layers.Layer):
         return leaky_clip(index, float(TABLE_COUNT - 1))[:, None, None, :]
 
     def features(self, hyper_latents: Tensor, level_weights: Tensor) -> Tensor:
-        """Rounded hyper-latents -> (batch, height/16, width/16, feature width), integers 0..255."""
+        """What the four steps share of the hyper-latents.
+
+        (batch, height/64, width/64, hyper channels) rounded -> (batch, height/16, width/16, feature width),
+        integers 0..255.
+        """
         limit = float(HYPER_LIMIT)
         values = HYPER_STEP * ops.clip(ops.stop_gradient(hyper_latents), -limit, limit)
         for number, layer in enumerate(self.hyper_layers):
@@ -247,10 +265,17 @@ class ScaleNetwork(keras.layers.Layer):
                 values = depth_to_space(values, 2)
         return values
 
-    def step_indices(self, step: int, features: Tensor, known: Tensor | None, level_weights: Tensor) -> Tensor:
-        """Table indices of all latents, of which the step uses its quarter.
+    def step_indices(
+        self, step: int, features: Tensor, known: Tensor | None, level_weights: Tensor
+    ) -> Tensor:
+        """Table indices 0..63 of all latents, of which the step uses its quarter.
 
-        known: residuals of the former steps, rounded, zero where unknown; None in step 0.
+        Args:
+            step: 0..3.
+            features: (batch, height/16, width/16, feature width), of `features`.
+            known: (batch, height/16, width/16, latent channels), residuals of the former steps, rounded, zero
+                where unknown; None in step 0.
+            level_weights: (batch, nodes).
         """
         if known is not None:
             magnitude = ops.abs(ops.stop_gradient(known))
@@ -261,7 +286,7 @@ class ScaleNetwork(keras.layers.Layer):
             features = layer(features, level_weights)
         return features
 
-    def _integer_layers(self) -> list[Any]:
+    def _integer_layers(self) -> list[IntegerPointwise | IntegerDepthwise]:
         return [*self.hyper_layers, *(layer for layers in self.step_layers for layer in layers)]
 
     def assign_integers(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -286,8 +311,10 @@ class ScaleNetwork(keras.layers.Layer):
 def logistic_bits(values: Tensor, indices: Tensor) -> Tensor:
     """Bits of values (in quantisation steps) under the zero-mean logistic of their table, over unit bins.
 
-    Computed as softplus(-a) + softplus(b) - log(1 - exp(-1/s)) with a, b the scaled bin edges, which neither
-    overflows nor loses its gradient in the tails.
+    ``values`` and ``indices`` (0..63) are of shapes that broadcast; the scale of table t is
+    SCALE_MIN * (SCALE_MAX / SCALE_MIN) ** (t / 63), as `aecodec.entropy.table_scales` has it. Computed as
+    softplus(-a) + softplus(b) - log(1 - exp(-1/s)) with a, b the scaled bin edges, which neither overflows
+    nor loses its gradient in the tails.
     """
     ratio = float(np.log(SCALE_MAX / SCALE_MIN) / (TABLE_COUNT - 1))
     inverse = ops.exp(-indices * ratio) / SCALE_MIN

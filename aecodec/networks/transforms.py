@@ -1,7 +1,7 @@
 """Analysis (pixels -> latents) and synthesis (latents -> pixels), with a linear shortcut beside each.
 
-The shortcut is a 16x16-patch linear map that starts as the Karhunen-Loeve transform of the training patches; the
-last layer of the network branch starts at zero, so training begins at a working transform codec.
+The shortcut is a 16x16-patch linear map that starts as the Karhunen-Loeve transform of the training patches;
+the last layer of the network branch starts at zero, so training begins at a working transform codec.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from aecodec.networks.architecture import PATCH, STEPS, Architecture
 from aecodec.networks.layers import BlockStack, Pointwise, Tensor, depth_to_space, space_to_depth
 
 PIXEL_CENTRE = 127.5
+"""The pixel value that both transforms count from."""
 PIXEL_UNIT = 64.0
 """Network branches see pixels in units of 64 levels around the centre."""
 DETAIL_UNIT = 8.0
@@ -24,7 +25,7 @@ DETAIL_UNIT = 8.0
 LATENT_UNIT = 32.0
 """Latents are coefficients of an orthonormal transform of 16x16x3 patches, in units of 32 grey levels."""
 SHORTCUT_UNIT = 0.02
-"""Shortcut weights are learned in units of 0.02: they start optimal for a linear codec and must move slowly."""
+"""Shortcut weights are learned in units of 0.02: they start optimal for a linear codec, and move slowly."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ class LinearTransform:
 
 
 def linear_transform_from_patches(patches: np.ndarray, latent_channels: int) -> LinearTransform:
-    """Principal components of patches, (count, 768), pixel values 0..255.
+    """Principal components of patches, (count, 768), pixel values 0..255; a multiple of 4 of them.
 
-    Components are dealt out over the channel groups of the four coding steps, so that each group holds its share
-    of every frequency range.
+    Components are dealt out over the channel groups of the four coding steps, so that each group holds its
+    share of every frequency range.
     """
     centred = patches.astype(np.float64) - PIXEL_CENTRE
     covariance = centred.T @ centred / len(centred)
@@ -55,7 +56,7 @@ def linear_transform_from_patches(patches: np.ndarray, latent_channels: int) -> 
 
 
 class Shortcut(keras.layers.Layer):
-    """A linear map of patches; the learned weights are `SHORTCUT_UNIT` times smaller than the ones in force."""
+    """A linear map of patches; the weights in force are `SHORTCUT_UNIT` times the learned ones."""
 
     def __init__(self, channels_out: int, unit: float, *, name: str = "shortcut") -> None:
         super().__init__(dtype="float32", name=name)
@@ -70,6 +71,7 @@ class Shortcut(keras.layers.Layer):
         self.map.kernel.assign(basis / SHORTCUT_UNIT)
 
     def call(self, inputs: Tensor) -> Tensor:
+        """(batch, height/16, width/16, channels in) -> (..., channels out), float32."""
         return self.map(inputs * self.unit)
 
 
@@ -100,9 +102,11 @@ class Analysis(keras.layers.Layer):
         self.leave.build((None, None, None, a.sixteenth_width))
 
     def set_linear_transform(self, transform: LinearTransform) -> None:
+        """Start from the transform's basis."""
         self.shortcut.set_basis(transform.basis)
 
     def call(self, pixels: Tensor, level_weights: Tensor) -> Tensor:
+        """``pixels``: float32, sides multiples of 16; ``level_weights``: (batch, nodes)."""
         centred = pixels - PIXEL_CENTRE
         features = ops.cast(space_to_depth(centred, 8) / PIXEL_UNIT, self.compute_dtype)
         features = self.eighth(self.enter(features), level_weights)
@@ -113,7 +117,9 @@ class Analysis(keras.layers.Layer):
 class Synthesis(keras.layers.Layer):
     """Latents -> pixels, float32, 0..255 but neither clipped nor rounded: the mirror of `Analysis`."""
 
-    def __init__(self, architecture: Architecture, *, dtype: Any = "float32", name: str = "synthesis") -> None:
+    def __init__(
+        self, architecture: Architecture, *, dtype: Any = "float32", name: str = "synthesis"
+    ) -> None:
         super().__init__(dtype=dtype, name=name)
         a = architecture
         self.architecture = a
@@ -136,10 +142,17 @@ class Synthesis(keras.layers.Layer):
         self.leave.build((None, None, None, a.eighth_width))
 
     def set_linear_transform(self, transform: LinearTransform) -> None:
+        """Start from the transpose of the transform's basis, its inverse."""
         self.shortcut.set_basis(transform.basis.T)
 
     def call(self, latents: Tensor, normalised: Tensor, level_weights: Tensor) -> Tensor:
-        """``normalised``: the same latents at about unit variance, which the network branch sees."""
+        """Latents at both scales -> (batch, height, width, 3).
+
+        Args:
+            latents: (batch, height/16, width/16, latent channels) float32, in `LATENT_UNIT`.
+            normalised: the same at about unit variance, which the network branch sees.
+            level_weights: (batch, nodes).
+        """
         features = self.enter(ops.cast(normalised, self.compute_dtype))
         features = self.up(self.sixteenth(features, level_weights))
         features = self.eighth(depth_to_space(features, 2), level_weights)
