@@ -19,6 +19,12 @@ _images_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of pictures. [default: Kodak's]",
 )
+_cache_option = click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(__file__).parent / "cache",
+    help="Folder of finished points. [default: bench/cache]",
+)
 _codecs_option = click.option("--codecs", help="Comma-separated names. [default: all fast ones]")
 
 
@@ -39,6 +45,7 @@ def main() -> None:
 @click.option("--device", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True)
 @click.option("--fresh", is_flag=True, help="Do not use finished points.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of results. [default: bench/results]")
+@_cache_option
 def rd(
     images: Path | None,
     codecs: str | None,
@@ -51,6 +58,7 @@ def rd(
     device: str,
     fresh: bool,
     output: Path | None,
+    cache: Path,
 ) -> None:
     """Measure rate-distortion curves.
 
@@ -60,6 +68,7 @@ def rd(
     from bench.progress import Progress
     from bench.rd import Plan, run
     from bench.results import RESULTS, write_result
+    from bench.thumbnails import write_thumbnails
 
     try:
         chosen = select_codecs(codecs or ("aecodec" if runtime != "onnx" else None), slow=slow)
@@ -73,6 +82,7 @@ def rd(
         images=tuple(pictures[:limit]),
         metrics=_usable_metrics(metrics),
         jobs=1 if device == "gpu" else jobs,
+        cache=cache,
     )
     progress = Progress()
     try:
@@ -87,8 +97,10 @@ def rd(
         click.echo("\nInterrupted. Finished points are kept: run the same command again to go on.", err=True)
         sys.stderr.flush()
         os._exit(130)  # workers that still compute would keep the interpreter from ending
+    folder = (output or RESULTS) / plan.image_set
+    write_thumbnails(plan.images, folder)
     for result in results:
-        path = write_result(result, (output or RESULTS) / plan.image_set)
+        path = write_result(result, folder)
         failed = f", {len(result.failures)} FAILED" if result.failures else ""
         click.echo(f"{path.name}: {len(result.points)} points{failed}")
     if any(result.failures for result in results):
@@ -133,6 +145,133 @@ def _usable_metrics(names: str) -> tuple[str, ...]:
         else:
             click.echo(f"Skipped the metric {name}: {reason}.", err=True)
     return tuple(usable)
+
+
+@main.command()
+@_images_option
+@click.option("--codecs", help="Comma-separated names. [default: aecodec,jpeg,webp,avif,jpegxl,heic]")
+@click.option("--sizes", default="0.4,2,12,50", show_default=True, help="Megapixels, out of these four.")
+@click.option("--cores", default="1,2", show_default=True, help="Numbers of cores.")
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option(
+    "--budget", type=float, default=30.0, show_default=True, help="Seconds after which not to repeat."
+)
+@click.option("--model", help="Model of aecodec: name or id.")
+@click.option("--fresh", is_flag=True, help="Do not use finished rows.")
+@click.option("--output", type=click.Path(path_type=Path), help="File. [default: bench/results/speed.json]")
+@_cache_option
+def speed(
+    images: Path | None,
+    codecs: str | None,
+    sizes: str,
+    cores: str,
+    repeats: int,
+    budget: float,
+    model: str | None,
+    fresh: bool,
+    output: Path | None,
+    cache: Path,
+) -> None:
+    """Measure how long encoding and decoding take, and how much memory.
+
+    Nothing else should run meanwhile; the load before each row is recorded.
+    """
+    from bench.images import SIZES, ImagesError, find_images
+    from bench.progress import Progress
+    from bench.results import RESULTS
+    from bench.speed import DEFAULT_CODECS, SpeedPlan, run, write_speed
+
+    wanted = tuple(size.strip() for size in sizes.split(","))
+    if not set(wanted) <= set(SIZES):
+        raise click.ClickException(f"Expected sizes out of {', '.join(SIZES)}. Received: {sizes}.")
+    available = os.cpu_count() or 1
+    counts = tuple(int(count) for count in cores.split(","))
+    for count in [count for count in counts if count > available]:
+        click.echo(f"Skipped {count} cores: this machine has {available}.", err=True)
+    try:
+        _, pictures = find_images(images)
+        chosen = select_codecs(codecs or DEFAULT_CODECS)
+    except (ValueError, ImagesError) as error:
+        raise click.ClickException(str(error)) from error
+    plan = SpeedPlan(
+        codecs=_usable(tuple(_configured(codec, model, "onnx", "cpu") for codec in chosen)),
+        images=tuple(pictures),
+        sizes=wanted,
+        cores=tuple(count for count in counts if count <= available),
+        repeats=repeats,
+        budget=budget,
+        model=model,
+    )
+    try:
+        content = run(plan, Progress().update, fresh=fresh, cache=cache)
+    except KeyboardInterrupt:
+        raise click.ClickException(
+            "Interrupted. Finished rows are kept: run the same command again."
+        ) from None
+    path = output or RESULTS / "speed.json"
+    write_speed(content, path)
+    failures = [row for row in content["rows"] if "failure" in row]
+    click.echo(f"{path.name}: {len(content['rows'])} rows, {len(failures)} failed")
+    for row in failures:
+        click.echo(f"FAILED {row['codec']} {row['size']} MP {row['mode']}: {row['failure']}", err=True)
+
+
+@main.command()
+@click.option("--results", type=click.Path(path_type=Path, file_okay=False), help="[default: bench/results]")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="[default: bench/report]")
+def report(results: Path | None, output: Path | None) -> None:
+    """Make tables, plots and one self-contained page of the results."""
+    from bench.machine import ROOT
+    from bench.report import build
+    from bench.results import RESULTS
+
+    try:
+        files = build(output or ROOT / "bench" / "report", results or RESULTS)
+    except FileNotFoundError as error:
+        raise click.ClickException(str(error)) from error
+    for path in files:
+        click.echo(path.name)
+
+
+@main.command()
+@_images_option
+@click.option("--codecs", help="Comma-separated names. [default: aecodec,jpeg,webp,avif]")
+@click.option(
+    "--bpp", type=float, default=0.35, show_default=True, help="Bits per pixel that files may have."
+)
+@click.option("--quality", type=float, help="Take the size of the first codec at this quality instead.")
+@click.option("--names", help="Comma-separated names of pictures. [default: the first four]")
+@click.option("--model", help="Model of aecodec: name or id.")
+@click.option("--output", type=click.Path(path_type=Path), help="File. [default: bench/report/look.html]")
+def look(
+    images: Path | None,
+    codecs: str | None,
+    bpp: float,
+    quality: float | None,
+    names: str | None,
+    model: str | None,
+    output: Path | None,
+) -> None:
+    """Make a page that shows what codecs do to pictures at the same number of bytes."""
+    from bench.images import ImagesError, find_images
+    from bench.look import DEFAULT_CODECS, build, write_page
+    from bench.machine import ROOT
+    from bench.progress import Progress
+
+    try:
+        _, pictures = find_images(images)
+        chosen = select_codecs(codecs or DEFAULT_CODECS)
+    except (ValueError, ImagesError) as error:
+        raise click.ClickException(str(error)) from error
+    wanted = [name.strip() for name in names.split(",")] if names else [p.name for p in pictures[:4]]
+    missing = sorted(set(wanted) - {picture.name for picture in pictures})
+    if missing:
+        raise click.ClickException(f"No pictures of these names: {', '.join(missing)}.")
+    shown = [picture for picture in pictures if picture.name in wanted]
+    usable = _usable(tuple(_configured(codec, model, "onnx", "cpu") for codec in chosen))
+    path = output or ROOT / "bench" / "report" / "look.html"
+    write_page(path, build(shown, usable, bpp, quality, Progress().update))
+    click.echo(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 @main.command()

@@ -34,13 +34,17 @@ def psnr_rgb(original: Pixels, decoded: Pixels) -> float:
     pictures.
     """
     _check(original, decoded)
-    return _psnr(np.subtract(original, decoded, dtype=np.float64))
+    bands = range(0, original.shape[0], 512)  # small intermediate arrays, whatever the size of the picture
+    differences = (np.subtract(original[y : y + 512], decoded[y : y + 512], dtype=np.int32) for y in bands)
+    total = sum(int(np.sum(np.square(difference), dtype=np.int64)) for difference in differences)
+    return _psnr(total / original.size)
 
 
 def psnr_y(original: Pixels, decoded: Pixels) -> float:
     """PSNR in dB of the luma of ITU-R BT.601 (full range, not rounded); 100 for equal pictures."""
     _check(original, decoded)
-    return _psnr(np.subtract(original, decoded, dtype=np.float64) @ np.array(_LUMA))
+    difference = np.subtract(original, decoded, dtype=np.float64) @ np.array(_LUMA)
+    return _psnr(float(np.mean(np.square(difference))))
 
 
 def ms_ssim(original: Pixels, decoded: Pixels) -> float:
@@ -172,8 +176,7 @@ def _check(original: Pixels, decoded: Pixels) -> None:
         raise ValueError(f"Expected pictures of one size. Received: {original.shape} and {decoded.shape}.")
 
 
-def _psnr(difference: NDArray[np.float64]) -> float:
-    mean_squared_error = float(np.mean(np.square(difference)))
+def _psnr(mean_squared_error: float) -> float:
     if mean_squared_error == 0:
         return _PSNR_OF_EQUAL_PICTURES
     return 10 * math.log10(255**2 / mean_squared_error)

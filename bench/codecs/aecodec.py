@@ -75,6 +75,23 @@ class Aecodec(Codec):
 
         return np.asarray(aecodec.decode(data, model=self.model, runtime=self.runtime))
 
+    def command(self, operation: str, quality: float, source: Path, target: Path) -> list[str]:
+        verb = "compress" if operation == "encode" else "decompress"
+        model = ["--model", self.model] if self.model and operation == "encode" else []
+        options = ["--quality", f"{quality:g}", *model] if operation == "encode" else ["--format", "ppm"]
+        return [
+            sys.executable,
+            "-m",
+            "aecodec",
+            verb,
+            str(source),
+            "-o",
+            str(target),
+            *options,
+            "--quiet",
+            "--force",
+        ]
+
     def decode_again(self, data: bytes) -> Pixels:
         command = [sys.executable, "-m", "aecodec", "decompress", "-", "-o", "-", "--format", "ppm"]
         result = subprocess.run(command, input=data, capture_output=True, check=False)

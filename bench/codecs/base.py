@@ -5,9 +5,11 @@ from __future__ import annotations
 import abc
 import importlib.util
 import io
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -82,6 +84,17 @@ class Codec(abc.ABC):
         The benchmark compares the two: a decoder that gives different pixels the second time is a failure.
         """
         return self.decode(data)
+
+    def command(self, operation: str, quality: float, source: Path, target: Path) -> list[str]:
+        """A command line that encodes a PPM file to the codec's, or decodes that to a PPM file.
+
+        Args:
+            operation: "encode" or "decode".
+            quality: one of ``scale``.
+            source, target: files.
+        """
+        arguments = [operation, self.name, str(quality), str(source), str(target)]
+        return [sys.executable, "-m", "bench.one_file", *arguments]
 
     @property
     def tolerance(self) -> int:

@@ -1,0 +1,73 @@
+"""Speed runs time what they say, skip what takes too long, and go on where they were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import speed
+from bench.codecs import select_codecs
+from bench.images import describe
+from tests.bench.helpers import picture, save
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> speed.SpeedPlan:
+    tile = describe(save(picture(128, 192), tmp_path / "tile.png"))
+    return speed.SpeedPlan(
+        codecs=select_codecs("jpeg"), images=(tile,), sizes=("0.4",), cores=(1,), repeats=2, budget=30
+    )
+
+
+def test_rows_have_times_memory_and_sizes_and_are_kept(plan: speed.SpeedPlan, tmp_path: Path) -> None:
+    reported: list[str] = []
+    content = speed.run(plan, lambda done, total, what: reported.append(what), cache=tmp_path / "cache")
+    assert reported == ["jpeg 0.4 MP, 1 cores, in-process", "jpeg 0.4 MP, 1 cores, process"]
+    inside, process = content["rows"]
+    for row in (inside, process):
+        assert "failure" not in row
+        assert row["bytes"] == inside["bytes"] > 1000
+        for operation in ("encode", "decode"):
+            times = row[operation]
+            assert 0 < times["least"] <= times["median"] <= times["most"]
+            assert times["repeats"] == 2
+    assert inside["psnr-rgb"] > 25
+    assert inside["encode"]["median"] < process["encode"]["median"]
+    assert 10 < process["peak_mib_decode"] < 500
+    again = speed.run(plan, lambda done, total, what: None, cache=tmp_path / "cache")
+    assert again["rows"] == content["rows"]
+    speed.write_speed(content, tmp_path / "speed.json")
+    assert json.loads((tmp_path / "speed.json").read_text())["rows"] == content["rows"]
+
+
+def test_a_process_that_fails_is_a_row_and_is_tried_again(
+    plan: speed.SpeedPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["python3", "-c", "import sys; sys.exit('no such codec')"]
+    monkeypatch.setattr("bench.codecs.base.Codec.command", lambda *arguments: command)
+    content = speed.run(plan, lambda done, total, what: None, cache=tmp_path / "cache")
+    assert content["rows"][1]["failure"] == "no such codec"
+    assert len((tmp_path / "cache" / "speed.jsonl").read_text().splitlines()) == 1
+
+
+def test_what_took_too_long_is_not_tried_on_a_larger_picture(
+    plan: speed.SpeedPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = {"median": 40.0, "least": 39.0, "most": 41.0, "repeats": 1}
+
+    def measured(*arguments: Any) -> dict[str, Any]:
+        return {"encode": times, "decode": times, "bytes": 1}
+
+    monkeypatch.setattr(speed, "_in_process", measured)
+    monkeypatch.setattr(speed, "_process", measured)
+    larger = speed.SpeedPlan(**{**vars(plan), "sizes": ("0.4", "2", "12")})
+    content = speed.run(larger, lambda done, total, what: None, cache=tmp_path / "cache")
+    skipped = [row["size"] for row in content["rows"] if "skipped" in row]
+    assert skipped == ["2", "2", "12", "12"]
+
+
+def test_the_summary_is_the_median_with_the_extremes() -> None:
+    assert speed.summary([3.0, 1.0, 2.0]) == {"median": 2.0, "least": 1.0, "most": 3.0, "repeats": 3}
