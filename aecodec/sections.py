@@ -31,18 +31,24 @@ def chunk_symbols(payloads: Sequence[bytes], header: Header, index: int, entropy
 
 
 def sections_of(picture: Picture, chunks: Sequence[ChunkBytes]) -> Iterator[Section]:
-    """All sections in the order of the file: what a truncated file can do without comes last."""
-    if picture.icc_profile is not None:
-        yield from split_payload(SectionKind.ICC_PROFILE, picture.icc_profile)
+    """All sections in the order of the file.
+
+    Metadata come first: a truncated file keeps its profile and orientation, and none can get lost unnoticed at
+    the end of a file whose symbols are whole. Then what a truncated file can do without, the most needed first.
+    """
+    metadata = (
+        (SectionKind.ICC_PROFILE, picture.icc_profile),
+        (SectionKind.EXIF, picture.exif),
+        (SectionKind.XMP, picture.xmp),
+    )
+    for kind, content in metadata:
+        if content is not None:
+            yield from split_payload(kind, content)
     for kind, payloads in zip(CHUNK_KINDS, zip(*chunks, strict=True), strict=True):
         for payload in payloads:
             yield Section(kind, payload)
     if picture.alpha is not None:
         yield from split_payload(SectionKind.ALPHA, plane_to_png(picture.alpha))
-    if picture.exif is not None:
-        yield from split_payload(SectionKind.EXIF, picture.exif)
-    if picture.xmp is not None:
-        yield from split_payload(SectionKind.XMP, picture.xmp)
 
 
 class SectionSource:

@@ -14,7 +14,11 @@ import numpy as np
 
 from aecodec.networks.autoencoder import Autoencoder
 
-ENCODER_ONLY = {"log_gain/rows": "encoder/log_gain/rows"}
+ENCODER_ONLY = {
+    "log_gain/rows": "encoder/log_gain/rows",
+    "hyper_log_gain/rows": "encoder/hyper_log_gain/rows",
+    "dead_zone/rows": "encoder/dead_zone/rows",
+}
 """Stored under ``encoder/`` because decoding does not need them."""
 HALF_PRECISION_FROM = 2048
 """Kernels with this many elements and more are stored as float16."""
@@ -31,7 +35,8 @@ def stored_name(variable: Any) -> str:
 
 
 def _float_variables(model: Autoencoder) -> list[Any]:
-    return [v for v in model.trainable_variables if not variable_name(v).startswith("scale_network/")]
+    trained = [v for v in model.trainable_variables if not variable_name(v).startswith("scale_network/")]
+    return [*trained, model.dead_zone.rows]
 
 
 def arrays_of(model: Autoencoder) -> dict[str, np.ndarray]:

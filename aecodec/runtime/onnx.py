@@ -30,10 +30,19 @@ class OnnxRuntime:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        architecture = model.manifest["architecture"]
-        self._nodes = int(architecture["level_nodes"])
-        self._sublevels = int(architecture["sublevels"])
+        try:
+            architecture = model.manifest["architecture"]
+            self._nodes = int(architecture["level_nodes"])
+            self._sublevels = int(architecture["sublevels"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"Expected the architecture of the model {model.name} in {model.folder / 'model.json'}, "
+                f"found none that names {error}: reinstall the model"
+            ) from error
         self._lock = Lock()
+        # The arena would keep the peak of the largest window for ever.
+        self._options = onnxruntime.RunOptions()
+        self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     @cached_property
     def _encoder(self) -> Any:
@@ -48,7 +57,7 @@ class OnnxRuntime:
         with self._lock:
             session = self._encoder
         feed = {"pixels": pixels[None], "level_weights": self._level_weights(level)}
-        z, r = session.run(["hyper_latents", "residuals"], feed)
+        z, r = session.run(["hyper_latents", "residuals"], feed, self._options)
         return z[0], r[0]
 
     def decode(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> NDArray[np.float32]:
@@ -56,7 +65,7 @@ class OnnxRuntime:
         with self._lock:
             session = self._decoder
         feed = {"hyper_latents": z[None], "residuals": r[None], "level_weights": self._level_weights(level)}
-        pixels: NDArray[np.float32] = session.run(["pixels"], feed)[0][0]
+        pixels: NDArray[np.float32] = session.run(["pixels"], feed, self._options)[0][0]
         return pixels
 
     def _level_weights(self, level: int) -> NDArray[np.float32]:

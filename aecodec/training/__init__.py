@@ -1,1 +1,1 @@
-"""Training: data, loss, optimiser, the loop on TensorFlow (CPU) or JAX (GPU), and export to a model folder."""
+"""Training: data, loss, optimiser, the run on TensorFlow (CPU) or JAX (GPU), and export to a model folder."""

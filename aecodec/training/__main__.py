@@ -1,6 +1,7 @@
 """``python -m aecodec.training``: the same as ``aecodec train``."""
 
+from aecodec.training.console import run
 from aecodec.training.train import command
 
 if __name__ == "__main__":
-    command()
+    run(command)

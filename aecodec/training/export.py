@@ -36,7 +36,7 @@ from aecodec.runtime import Runtime, open_runtime
 from aecodec.training import checkpoint
 from aecodec.training.data import PictureSet, draw_crops, load_pictures, take_crops
 from aecodec.training.graphs import decoder_graph, encoder_graph, halos
-from aecodec.training.loss import psnr
+from aecodec.training.loss import psnr, rate_distortion
 
 HISTOGRAM_LIMIT = 401
 PEAK_TOLERANCE = 1.0
@@ -83,6 +83,29 @@ def _require_equal(twin: np.ndarray, exact: np.ndarray, where: str) -> None:
     if not np.array_equal(np.rint(twin).astype(np.int64), exact.astype(np.int64)):
         share = float(np.mean(np.rint(twin) != exact))
         raise ModelError(f"expected the float twin to equal the integer network, found {share:.2%} of {where} differ")
+
+
+def tune_dead_zone(model: Autoencoder, pictures: PictureSet, candidates: Sequence[float], crops: int = 16) -> None:
+    """At each level node choose the dead zone with the least rate-distortion loss on random crops.
+
+    The rate is that of the training distribution (`logistic_bits`), under the tables that the scale network
+    chooses for the residuals as rounded.
+    """
+    a = model.architecture
+    pixels = take_crops(pictures, draw_crops(pictures, crops, 256, np.random.default_rng(5))).astype(np.float32)
+    rows = np.zeros((a.level_nodes, a.latent_channels), np.float32)
+    for node in range(a.level_nodes):
+        level = node * a.sublevels
+        weights = model.level_weights(np.full(crops, level))
+        lambdas = np.full(crops, a.lambda_of_level(level), np.float32)
+        losses = []
+        for candidate in candidates:
+            model.dead_zone.rows.assign(np.full(rows.shape, candidate, np.float32))
+            result = model.coded_pass(pixels, weights)
+            measured = rate_distortion(result, keras.ops.convert_to_tensor(pixels), lambdas)
+            losses.append(float(np.mean(keras.ops.convert_to_numpy(measured.loss))))
+        rows[node] = candidates[int(np.argmin(losses))]
+    model.dead_zone.rows.assign(rows)
 
 
 def count_symbols(
@@ -216,6 +239,8 @@ def export(
     assign_arrays(model, arrays)
     network = IntegerScaleNetwork.from_arrays(arrays)
     check_twin(model, network)
+    tune_dead_zone(model, training, np.arange(0, 0.26, 0.05).tolist())
+    arrays |= arrays_of(model)
     tables = fitted_tables(count_symbols(model, network, training, crops))
     arrays |= tables.to_arrays()
 
@@ -243,7 +268,7 @@ def export(
     }
     manifest["model_id"] = model_id_of(manifest, arrays).hex()
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "arrays.npz", **arrays)
+    np.savez(folder / "arrays.npz", **arrays)
     (folder / "encoder.onnx").write_bytes(encoder.model.SerializeToString())
     (folder / "decoder.onnx").write_bytes(decoder.model.SerializeToString())
     write_manifest(folder, manifest)

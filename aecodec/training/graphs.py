@@ -148,8 +148,14 @@ class GraphBuilder:
     def round(self, tensor: str) -> str:
         return self.node("Floor", self.node("Add", tensor, self.constant(np.float32(0.5))))
 
-    def gain(self, path: str, level_weights: str) -> str:
-        table = self.level_table(path, level_weights, self.architecture.latent_channels)
+    def quantise(self, scaled: str, dead_zone: str) -> str:
+        """`Autoencoder._quantise`."""
+        offset = self.node("Sub", self.constant(np.float32(0.5)), dead_zone)
+        magnitude = self.node("Floor", self.node("Add", self.node("Abs", scaled), offset))
+        return self.node("Mul", self.node("Sign", scaled), self.node("Relu", magnitude))
+
+    def gain(self, path: str, level_weights: str, channels: int) -> str:
+        table = self.level_table(path, level_weights, channels)
         limit = np.float32(LOG_GAIN_LIMIT)
         return self.node("Exp", self.node("Clip", table, self.constant(-limit), self.constant(limit)))
 
@@ -197,7 +203,9 @@ class GraphBuilder:
 
     def hyper_synthesis(self, hyper: str, level_weights: str) -> str:
         a, width, path = self.architecture, self.architecture.hyper_width, "hyper_synthesis"
-        features = self.node("Div", hyper, self.constant(np.float32(HYPER_UNIT)))
+        inverse = self.gain("hyper_log_inverse_gain", level_weights, a.hyper_channels)
+        features = self.node("Mul", hyper, inverse)
+        features = self.node("Div", features, self.constant(np.float32(HYPER_UNIT)))
         features = self.pointwise(f"{path}/enter", features, a.hyper_channels, width, 64)
         features = self.node("Mul", features, self.node("Sigmoid", features))
         features = self.pointwise(f"{path}/up_0", features, width, 4 * width, 64)
@@ -263,15 +271,18 @@ def encoder_graph(architecture: Architecture) -> Graph:
     """pixels (1, height, width, 3) float32, level_weights (1, nodes) -> z, r int16 (`Autoencoder.encode`)."""
     a, build = architecture, GraphBuilder(architecture)
     latents = build.analysis("pixels", "level_weights")
-    hyper = build.round(build.hyper_analysis(build.normalised(latents), "level_weights"))
-    gain = build.gain("encoder/log_gain", "level_weights")
-    inverse = build.gain("log_inverse_gain", "level_weights")
+    hyper = build.hyper_analysis(build.normalised(latents), "level_weights")
+    hyper_gain = build.gain("encoder/hyper_log_gain", "level_weights", a.hyper_channels)
+    hyper = build.round(build.node("Mul", hyper, hyper_gain))
+    gain = build.gain("encoder/log_gain", "level_weights", a.latent_channels)
+    inverse = build.gain("log_inverse_gain", "level_weights", a.latent_channels)
+    dead_zone = build.level_table("encoder/dead_zone", "level_weights", a.latent_channels)
     features = build.hyper_synthesis(hyper, "level_weights")
     known: str | None = None
     residuals = ""
     for number, mask in enumerate(build.step_masks(*build.rows_and_columns(latents, 2))):
         features, mean = build.step(number, features, known, "level_weights")
-        residual = build.round(build.node("Mul", build.node("Sub", latents, mean), gain))
+        residual = build.quantise(build.node("Mul", build.node("Sub", latents, mean), gain), dead_zone)
         coded = build.node("Mul", mask, residual)
         residuals = build.node("Add", residuals, coded) if number else coded
         if number < STEPS - 1:
@@ -299,7 +310,7 @@ def decoder_graph(architecture: Architecture) -> Graph:
     a, build = architecture, GraphBuilder(architecture)
     hyper = build.node("Cast", "hyper_latents", to=TensorProto.FLOAT)
     residuals = build.node("Cast", "residuals", to=TensorProto.FLOAT)
-    inverse = build.gain("log_inverse_gain", "level_weights")
+    inverse = build.gain("log_inverse_gain", "level_weights", a.latent_channels)
     scaled = build.node("Mul", residuals, inverse)
     features = build.hyper_synthesis(hyper, "level_weights")
     known: str | None = None

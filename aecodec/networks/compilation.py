@@ -1,0 +1,51 @@
+"""A pass of a model, compiled by whichever backend Keras runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+
+def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a pass of a model; each call computes with the weights as they then are.
+
+    On JAX, matrix products take their inputs as float32 on GPUs too, not rounded to TensorFloat-32.
+
+    Args:
+        model: whose variables the function reads.
+        function: tensors -> a tensor or a tuple of tensors.
+
+    Returns:
+        A function of the same arguments, which may be NumPy arrays. TensorFlow compiles it for the first
+        shapes and then once more for any; JAX compiles it for every set of shapes.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        graph: Callable[..., Any] = tf.function(function, reduce_retracing=True)
+        return graph
+    if backend == "jax":
+        return _jitted(model, function)
+    return function
+
+
+def _jitted(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The weights are arguments: what a function closes over would be compiled into it as constants."""
+    import jax
+
+    variables = model.variables
+
+    def stateless(values: list[Any], arguments: tuple[Any, ...]) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return function(*arguments)
+
+    jitted = jax.jit(stateless)
+
+    def call(*arguments: Any) -> Any:
+        with jax.default_matmul_precision("highest"):
+            return jitted([variable.value for variable in variables], arguments)
+
+    return call

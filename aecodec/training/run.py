@@ -1,0 +1,205 @@
+"""One training run: what it starts from, its steps, and what it writes down."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import keras
+import numpy as np
+
+from aecodec.errors import InputError, ModelError
+from aecodec.models import load_model_folder
+from aecodec.networks.architecture import PATCH, PRESETS
+from aecodec.networks.autoencoder import Autoencoder
+from aecodec.networks.transforms import linear_transform_from_patches
+from aecodec.networks.weights import assign_arrays
+from aecodec.training.backends import StepResult, make_trainer
+from aecodec.training.checkpoint import averaged_weights, load_checkpoint, save_checkpoint, start_average
+from aecodec.training.data import draw_crops, draw_levels, draw_patches, load_pictures
+from aecodec.training.evaluation import Evaluation
+from aecodec.training.log import Log
+from aecodec.training.loss import psnr
+from aecodec.training.optimizer import learning_rate_at, make_optimizer
+from aecodec.training.plan import TrainingPlan
+
+KLT_PATCHES = 60_000
+CHECKPOINT_FILE = "checkpoint.npz"
+LOG_FILE = "log.jsonl"
+
+
+def train(plan: TrainingPlan) -> Path:
+    """Run a plan to its end; returns the path of the last checkpoint. Ctrl-C ends it early, with a checkpoint.
+
+    Raises:
+        InputError: there are no pictures, or the checkpoint to resume from does not fit.
+        ModelError: the model to resume from does not fit.
+        MissingDependencyError: Keras runs on a backend that is not trained on.
+    """
+    return TrainingRun(plan).run()
+
+
+class TrainingRun:
+    """A run and how far it has come.
+
+    Attributes:
+        plan: what it does.
+        model: the weights; on JAX those of the last synchronisation.
+        optimizer: its state, likewise.
+        step: steps taken, those before ``plan.resume`` included when the schedule goes on.
+    """
+
+    def __init__(self, plan: TrainingPlan) -> None:
+        plan.out.mkdir(parents=True, exist_ok=True)
+        self.plan = plan
+        self.checkpoint = plan.out / CHECKPOINT_FILE
+        self._log = Log(plan.out / LOG_FILE)
+        keras.utils.set_random_seed(plan.seed)
+        self._pictures, held_out = load_pictures(plan.data, minimum_side=max(plan.crop, plan.large_crop))
+        self._log_start(len(held_out))
+        self.model = Autoencoder(PRESETS[plan.preset], dtype=plan.precision)
+        self.optimizer = make_optimizer(plan.optimizer, clip_norm=plan.clip_norm, average=plan.average)
+        self.optimizer.build(self.model.trainable_variables)
+        self.step, seconds = self._set_weights()
+        self._trainer = make_trainer(self.model, self.optimizer, self._pictures, plan.seed)
+        self._evaluation = Evaluation(self.model, held_out) if len(held_out) else None
+        self._began = time.monotonic() - seconds
+        self._saved_at = time.monotonic()
+        self._recent: list[StepResult] = []
+        self._recent_since = time.monotonic()
+        self._measured_at_step = -1
+
+    def run(self) -> Path:
+        """Take the steps that are left; returns the path of the checkpoint."""
+        try:
+            while self.progress < 1:
+                self.advance()
+        except KeyboardInterrupt:
+            click.echo("interrupted: writing a checkpoint", err=True)
+        self._report()
+        self.save()
+        self.measure()
+        self._log.write("end", {"step": self.step, "minutes": self.seconds / 60})
+        return self.checkpoint
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, that before ``plan.resume`` included when the schedule goes on."""
+        return time.monotonic() - self._began
+
+    @property
+    def progress(self) -> float:
+        """The share of the budget that is spent; 1 and more at the end."""
+        return max(self.step / self.plan.steps, self.seconds / (60 * self.plan.minutes))
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        plan = self.plan
+        return learning_rate_at(
+            self.progress, self.step, peak=plan.learning_rate, anneal_from=plan.anneal_from
+        )
+
+    def advance(self) -> StepResult:
+        """Take one step, and report, measure and save whenever it is time."""
+        result = self.take_step()
+        self._recent.append(result)
+        if self.step % self.plan.report_every == 0:
+            self._report()
+        if self.plan.evaluate_every and self.step % self.plan.evaluate_every == 0:
+            self.measure()
+        if time.monotonic() - self._saved_at > 60 * self.plan.checkpoint_minutes:
+            self.save()
+        return result
+
+    def take_step(self) -> StepResult:
+        """Draw a batch and train on it."""
+        batch, side = self.plan.at(self.progress)
+        generator = np.random.default_rng([self.plan.seed, self.step])
+        crops = draw_crops(self._pictures, batch, side, generator)
+        levels = draw_levels(batch, self.model.architecture.level_count, generator)
+        result = self._trainer.step(self.step, crops, levels, self.learning_rate)
+        self.step += 1
+        return result
+
+    def measure(self) -> None:
+        """Log what the averaged weights reach on the held-out pictures, if there are any."""
+        if self._evaluation is None or self._measured_at_step == self.step:
+            return
+        self._trainer.synchronise()
+        began = time.monotonic()
+        with averaged_weights(self.model, self.optimizer):
+            self._log.write("held-out", {"step": self.step, **self._evaluation.measure()})
+        self._measured_at_step = self.step
+        self._recent_since += time.monotonic() - began
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self._trainer.synchronise()
+        progress = {"step": self.step, "seconds": self.seconds}
+        save_checkpoint(self.checkpoint, self.model, self.optimizer, progress)
+        self._saved_at = time.monotonic()
+
+    def _set_weights(self) -> tuple[int, float]:
+        """Set what training starts from; returns the steps and the seconds that were spent before."""
+        source, architecture = self.plan.resume, self.model.architecture
+        if source is None:
+            patches = draw_patches(self._pictures, KLT_PATCHES, PATCH)
+            transform = linear_transform_from_patches(patches, architecture.latent_channels)
+            self.model.set_linear_transform(transform)
+        elif self.plan.keep_schedule:
+            spent = load_checkpoint(source, self.model, self.optimizer)
+            return int(spent["step"]), spent["seconds"]
+        elif source.is_dir():
+            _set_released_weights(self.model, source)
+        else:
+            load_checkpoint(source, self.model, None)
+        start_average(self.model, self.optimizer)
+        return 0, 0.0
+
+    def _log_start(self, held_out: int) -> None:
+        counts = {"training_pictures": len(self._pictures), "held_out_pictures": held_out}
+        self._log.write("start", {**counts, "plan": self.plan.to_dict()})
+        if not held_out:
+            self._log.write("note", {"text": "no picture is held out, so nothing will be measured on any"})
+
+    def _report(self) -> None:
+        """Log the means over the steps since the last report."""
+        results, self._recent = self._recent, []
+        if not results:
+            return
+        losses, rates, distortions = (
+            np.concatenate([np.asarray(values) for values in column])
+            for column in zip(
+                *((r.loss, r.bits_per_pixel, r.mean_squared_error) for r in results), strict=True
+            )
+        )
+        norms = np.array([float(result.gradient_norm) for result in results])
+        elapsed = time.monotonic() - self._recent_since
+        self._recent_since = time.monotonic()
+        values = {
+            "step": self.step,
+            "loss": float(np.mean(losses)),
+            "bits_per_pixel": float(np.mean(rates)),
+            "psnr": float(np.mean(psnr(distortions))),
+            "gradient_norm": float(np.median(norms)),
+            "not_finite": int(np.sum(~np.isfinite(norms))),
+            "learning_rate": self.learning_rate,
+            "seconds_per_step": elapsed / len(results),
+            "samples_per_second": len(losses) / elapsed,
+            "minutes": self.seconds / 60,
+        }
+        self._log.write("train", values)
+
+
+def _set_released_weights(model: Autoencoder, folder: Path) -> None:
+    try:
+        assign_arrays(model, load_model_folder(folder).arrays)
+    except (KeyError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise ModelError(
+            f"expected the model in {folder} to have the architecture of the preset, but {error}; "
+            "name the preset that it was trained with"
+        ) from error
