@@ -11,6 +11,7 @@ import click
 
 from bench.codecs import Codec, all_codecs, select_codecs
 from bench.codecs.aecodec import Aecodec
+from bench.images import ImageFile
 
 DEFAULT_METRICS = "psnr-rgb,psnr-y,ms-ssim-rgb,ssimulacra2"
 
@@ -70,6 +71,14 @@ def rd(
     from bench.results import RESULTS, write_result
     from bench.thumbnails import write_thumbnails
 
+    if runtime == "keras":
+        from bench.device import choose_device
+
+        choose_device(device)
+    elif device == "gpu":
+        raise click.ClickException(
+            "ONNX Runtime computes on the CPU here: --device gpu needs --runtime keras."
+        )
     try:
         chosen = select_codecs(codecs or ("aecodec" if runtime != "onnx" else None), slow=slow)
         image_set, pictures = find_images(images)
@@ -103,8 +112,29 @@ def rd(
         path = write_result(result, folder)
         failed = f", {len(result.failures)} FAILED" if result.failures else ""
         click.echo(f"{path.name}: {len(result.points)} points{failed}")
+    if runtime == "keras":
+        _measure_device(pictures, model, device, output or RESULTS)
     if any(result.failures for result in results):
         sys.exit(1)
+
+
+def _measure_device(pictures: list[ImageFile], model: str | None, device: str, folder: Path) -> None:
+    """Time the graphs by themselves and write ``device-<device>.json``."""
+    from bench.device import DeviceError, DevicePlan, run
+    from bench.images import load, speed_picture
+    from bench.progress import Progress
+    from bench.results import write_rows
+
+    small = load(pictures[0].path)
+    small = small[: small.shape[0] // 64 * 64, : small.shape[1] // 64 * 64]
+    plan = DevicePlan([small, speed_picture("2", pictures)], model, device)
+    try:
+        content = run(plan, Progress().update)
+    except DeviceError as error:
+        raise click.ClickException(str(error)) from error
+    path = folder / f"device-{device}.json"
+    write_rows(content, path)
+    click.echo(f"{path.name}: {content['device']}, {content['framework']}")
 
 
 def _configured(codec: Codec, model: str | None, runtime: str, device: str) -> Codec:
@@ -178,8 +208,8 @@ def speed(
     """
     from bench.images import SIZES, ImagesError, find_images
     from bench.progress import Progress
-    from bench.results import RESULTS
-    from bench.speed import DEFAULT_CODECS, SpeedPlan, run, write_speed
+    from bench.results import RESULTS, write_rows
+    from bench.speed import DEFAULT_CODECS, SpeedPlan, run
 
     wanted = tuple(size.strip() for size in sizes.split(","))
     if not set(wanted) <= set(SIZES):
@@ -209,7 +239,7 @@ def speed(
             "Interrupted. Finished rows are kept: run the same command again."
         ) from None
     path = output or RESULTS / "speed.json"
-    write_speed(content, path)
+    write_rows(content, path)
     failures = [row for row in content["rows"] if "failure" in row]
     click.echo(f"{path.name}: {len(content['rows'])} rows, {len(failures)} failed")
     for row in failures:

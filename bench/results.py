@@ -145,12 +145,8 @@ def write_result(result: Result, folder: Path) -> Path:
         "results": result.averages,
         **result.about,
     }
-    rows = ",\n".join("  " + json.dumps(point.to_row()) for point in result.points)
-    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
-    text = "{\n" + ",\n".join([*lines, f' "rows": [\n{rows}\n ]']) + "\n}\n"
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result.name}.json"
-    write_text(path, text)
+    write_rows({**head, "rows": [point.to_row() for point in result.points]}, path)
     return path
 
 
@@ -174,6 +170,14 @@ def read_results(folder: Path, *, published: bool = False) -> list[Result]:
     paths = sorted(folder.glob("*.json"))
     contents = [(path, json.loads(path.read_text())) for path in paths]
     return [read_result(path, published=published) for path, content in contents if "results" in content]
+
+
+def write_rows(content: Mapping[str, Any], path: Path) -> None:
+    """Write an object with ``rows`` as JSON, whole or not at all, one row to a line."""
+    rows = ",\n".join("  " + json.dumps(row) for row in content["rows"])
+    head = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items() if key != "rows"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "{\n" + ",\n".join([*head, f' "rows": [\n{rows}\n ]']) + "\n}\n")
 
 
 def write_text(path: Path, text: str) -> None:

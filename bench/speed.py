@@ -24,7 +24,6 @@ from bench.cache import CACHE, fingerprint
 from bench.codecs import Codec
 from bench.images import SIZES, ImageFile, speed_picture
 from bench.machine import ROOT, describe_run
-from bench.results import write_text
 
 DEFAULT_CODECS = "aecodec,jpeg,webp,avif,jpegxl,heic"
 """What ``speed`` measures when nothing else is asked for: one setting per format that people use."""
@@ -111,14 +110,6 @@ def run(
         "and out).",
         "rows": rows,
     }
-
-
-def write_speed(content: dict[str, Any], path: Path) -> None:
-    """Write a result file whole or not at all, one row to a line."""
-    rows = ",\n".join("  " + json.dumps(row) for row in content["rows"])
-    head = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items() if key != "rows"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, "{\n" + ",\n".join([*head, f' "rows": [\n{rows}\n ]']) + "\n}\n")
 
 
 class _Pictures:

@@ -76,24 +76,21 @@ class Aecodec(Codec):
         return np.asarray(aecodec.decode(data, model=self.model, runtime=self.runtime))
 
     def command(self, operation: str, quality: float, source: Path, target: Path) -> list[str]:
-        verb = "compress" if operation == "encode" else "decompress"
-        model = ["--model", self.model] if self.model and operation == "encode" else []
-        options = ["--quality", f"{quality:g}", *model] if operation == "encode" else ["--format", "ppm"]
-        return [
-            sys.executable,
-            "-m",
-            "aecodec",
-            verb,
-            str(source),
-            "-o",
-            str(target),
-            *options,
-            "--quiet",
-            "--force",
-        ]
+        program = [sys.executable, "-m", "aecodec"]
+        if operation == "encode":
+            model = ["--model", self.model] if self.model else []
+            verb = ["compress", str(source), "--quality", f"{quality:g}", *model]
+        else:
+            verb = ["decompress", str(source), "--format", "ppm", *self._folder()]
+        return [*program, *verb, "-o", str(target), "--quiet", "--force"]
+
+    def _folder(self) -> list[str]:
+        """Where the decoder finds a model that is not installed."""
+        return ["--model", self.model] if self.model and Path(self.model).is_dir() else []
 
     def decode_again(self, data: bytes) -> Pixels:
-        command = [sys.executable, "-m", "aecodec", "decompress", "-", "-o", "-", "--format", "ppm"]
+        options = ["-o", "-", "--format", "ppm", *self._folder()]
+        command = [sys.executable, "-m", "aecodec", "decompress", "-", *options]
         result = subprocess.run(command, input=data, capture_output=True, check=False)
         if result.returncode != 0:
             message = result.stderr.decode(errors="replace").strip()

@@ -58,13 +58,14 @@ def test_the_slider_moves_the_border_in_a_browser(page: str, tmp_path: Path) -> 
       const before = above.style.clipPath;
       slider.value = 20; slider.dispatchEvent(new Event("input"));
       const zoom = find(".zoom"); zoom.value = "4"; zoom.dispatchEvent(new Event("input"));
-      document.title = [before, above.style.clipPath, find(".stage").offsetWidth,
-        [...document.querySelectorAll("img")].every((image) => image.naturalWidth === 256)].join("|");
+      const images = [...document.querySelectorAll("img")];
+      const loaded = images.every((image) => image.naturalWidth === 256);
+      document.title = [before, above.style.clipPath, find(".stage").offsetWidth, loaded].join("|");
     });</script></body>"""
     path = tmp_path / "page.html"
     path.write_text(page.replace("</body>", probe))
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-               "--virtual-time-budget=3000", "--dump-dom", path.as_uri()]  # fmt: skip
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom"]
+    command = [browser, *options, f"--user-data-dir={tmp_path / 'profile'}", path.as_uri()]
     dumped = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     title = re.search(r"<title>(.*?)</title>", dumped)
     assert title is not None

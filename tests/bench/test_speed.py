@@ -11,6 +11,7 @@ import pytest
 from bench import speed
 from bench.codecs import select_codecs
 from bench.images import describe
+from bench.results import write_rows
 from tests.bench.helpers import picture, save
 
 
@@ -39,7 +40,7 @@ def test_rows_have_times_memory_and_sizes_and_are_kept(plan: speed.SpeedPlan, tm
     assert 10 < process["peak_mib_decode"] < 500
     again = speed.run(plan, lambda done, total, what: None, cache=tmp_path / "cache")
     assert again["rows"] == content["rows"]
-    speed.write_speed(content, tmp_path / "speed.json")
+    write_rows(content, tmp_path / "speed.json")
     assert json.loads((tmp_path / "speed.json").read_text())["rows"] == content["rows"]
 
 
