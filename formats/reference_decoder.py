@@ -1,0 +1,518 @@
+"""A decoder of .aec files in NumPy and the standard library, written from aec.md alone.
+
+    python reference_decoder.py MODEL_FOLDER in.aec out.png
+
+It shows that the text suffices, and it is meant to be read beside it: the comments name its sections. It
+computes in binary64, decodes the whole picture at once, and puts clarity before speed: some seconds for
+256 x 256 pixels. Refused files end with exit code 1 and one line that begins with the class of section 7.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import itertools
+import json
+import struct
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[Any]
+Arrays = dict[str, NDArray[Any]]
+HYPER_LATENTS, ALPHA = 1, 6
+ENCODER_ONLY = ("analysis/", "hyper_analysis/", "encoder/")
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+class RefusedError(Exception):
+    """A file that a decoder must refuse; ``kind`` is its class (section 7)."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+
+
+def demand(condition: bool, kind: str, message: str) -> None:
+    """Refuse the file unless the condition holds."""
+    if not condition:
+        raise RefusedError(kind, message)
+
+
+# Container: sections 3 to 7 ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Header:
+    """Section 4. ``chunk_side`` is in pixels."""
+
+    flags: int
+    layout: int
+    depth: int
+    level: int
+    chunk_side: int
+    width: int
+    height: int
+    model_id: bytes
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """(rows, columns) of the padded picture."""
+        return -(-self.height // 64) * 64, -(-self.width // 64) * 64
+
+    @property
+    def boxes(self) -> list[tuple[slice, slice]]:
+        """(rows, columns) in units of 64 pixels of each chunk (section 6)."""
+        side = self.chunk_side // 64
+        rows, columns = (range(0, size // 64, side) for size in self.padded)
+        return [(slice(i, i + side), slice(j, j + side)) for i in rows for j in columns]
+
+
+def read_header(data: bytes) -> Header:
+    """The header, checked in the order of section 7."""
+    magic = b"\xaeAEC\r\n\x1a\n"
+    demand(len(data) >= 8 or not magic.startswith(data), "truncated", "the file ends inside of the magic")
+    demand(data[:8] == magic, "not an aecodec file", "the first 8 bytes are not the magic")
+    demand(len(data) < 9 or data[8] == 1, "unsupported", "the version is not 1")
+    demand(len(data) >= 36, "truncated", "the file ends inside of the header")
+    flags, layout, depth, level, side, reserved, width, height = struct.unpack_from("<5BH2I", data, 9)
+    demand(int.from_bytes(data[32:36], "little") == zlib.crc32(data[:32]), "checksum", "header")
+    demand(flags <= 1 and reserved == 0, "unsupported", "a reserved bit is set")
+    demand(layout in (1, 3) and depth in (8, 16), "unsupported", f"layout {layout}, depth {depth}")
+    demand(level <= 224 and side >= 1, "corrupted", f"level {level}, chunk side {side}")
+    demand(width >= 1 and height >= 1, "corrupted", "the picture is empty")
+    demand(max(width, height) <= 32768 and width * height <= 2**28, "too large", f"{width} x {height} pixels")
+    header = Header(flags, layout, depth, level, 64 * side, width, height, data[24:32])
+    demand(5 * len(header.boxes) + flags <= 2**19, "too large", "too many chunks")
+    return header
+
+
+def read_sections(data: bytes, header: Header) -> dict[int, list[bytes]]:
+    """The payloads of the critical sections, by kind."""
+    chunks = len(header.boxes)
+    found: dict[int, list[bytes]] = {kind: [] for kind in range(1, 7)}
+    lengths = dict.fromkeys(range(256), 0)
+    position, last, count = 36, 0, 0
+    while position < len(data):
+        kind, length = data[position], int.from_bytes(data[position + 1 : position + 4], "little")
+        end = position + 8 + length
+        demand(position + 8 <= len(data) and end <= len(data), "truncated", f"section at {position}")
+        computed = zlib.crc32(data[position + 8 : end], zlib.crc32(data[position : position + 4]))
+        stored = int.from_bytes(data[position + 4 : position + 8], "little")
+        demand(computed == stored, "checksum", f"section at {position}")
+        if kind < 0x80:
+            demand(kind in found, "unsupported", f"unknown critical section 0x{kind:02X}")
+            demand(kind >= last, "corrupted", f"section at {position} is out of order")
+            before = [len(found[lower]) for lower in range(1, min(kind, 6))]
+            demand(all(number == chunks for number in before), "corrupted", "sections before are missing")
+            demand(kind == ALPHA or len(found[kind]) < chunks, "corrupted", "more sections than chunks")
+            demand(kind != ALPHA or header.flags & 1 == 1, "corrupted", "alpha without its flag")
+            found[kind].append(data[position + 8 : end])
+            last = kind
+        count += 1
+        lengths[kind] += length
+        demand(count <= 2**19, "too large", "too many sections")
+        demand(not 0x81 <= kind <= 0x83 or lengths[kind] <= 2**26, "too large", "metadata")
+        position = end
+    demand(all(len(found[kind]) == chunks for kind in range(1, 6)), "truncated", "sections are missing")
+    demand(bool(found[ALPHA]) or not header.flags & 1, "truncated", "the alpha plane is missing")
+    return found
+
+
+# Model: section 12 ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file. ``tables`` has for each table its half width and the starts of its entries, and 2^24."""
+
+    manifest: dict[str, Any]
+    arrays: Arrays
+    tables: list[tuple[int, list[int]]]
+
+    @property
+    def id(self) -> bytes:
+        """The name of the model in a file, computed from its content."""
+        keys = ("format", "architecture", "latent_channels", "hyper_channels", "level_count")
+        content = {key: self.manifest[key] for key in keys}
+        digest = hashlib.sha256(b"aecodec model\n")
+        digest.update(json.dumps(content, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+        for name, array in sorted(self.arrays.items(), key=lambda item: item[0].encode()):
+            shape = ",".join(map(str, array.shape))
+            digest.update(f"{name} {array.dtype.newbyteorder('<').str} {shape}\n".encode())
+            digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+        return digest.digest()[:8]
+
+
+def read_model(folder: Path) -> Model:
+    """The manifest, and the arrays that decoding needs."""
+    manifest = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    with np.load(folder / "arrays.npz", allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive if not name.startswith(ENCODER_ONLY)}
+    return Model(manifest, arrays, entry_starts(arrays["tables/half_width"], arrays["tables/frequencies"]))
+
+
+def entry_starts(half_widths: Plane, frequencies: Plane) -> list[tuple[int, list[int]]]:
+    """The tables of section 9.1, their entries numbered by the value modulo the number of entries."""
+    tables, position = [], 0
+    for m in map(int, half_widths):
+        stored = frequencies[position : position + 2 * m + 2].tolist()
+        entries = stored[m : 2 * m + 1] + stored[2 * m + 1 :] + stored[:m]
+        starts = list(itertools.accumulate(entries, initial=0))
+        demand(min(entries) >= 1 and starts[-1] == 2**24, "corrupted", "a table of the model")
+        tables.append((m, starts))
+        position += 2 * m + 2
+    return tables
+
+
+# Entropy coding: section 9 ----------------------------------------------------------------------------------
+
+
+class Stack:
+    """The words of a payload, and the state (section 9.2)."""
+
+    def __init__(self, payload: bytes) -> None:
+        demand(not payload.endswith(b"\0"), "corrupted", "a payload ends in a zero byte")
+        padded = payload + bytes(-len(payload) % 4)
+        self.words = list(struct.unpack(f"<{len(padded) // 4}I", padded))
+        self.state = 0
+        for _ in range(2):
+            self._refill()
+
+    def _refill(self) -> None:
+        if self.words:
+            self.state = self.state << 32 | self.words.pop()
+
+    def _advance(self, start: int, frequency: int) -> None:
+        self.state = frequency * (self.state >> 24) + self.state % 2**24 - start
+        if self.state < 2**32:
+            self._refill()
+
+    def pull(self, starts: list[int]) -> int:
+        """An entry of a table."""
+        entry = bisect.bisect_right(starts, self.state % 2**24) - 1
+        self._advance(starts[entry], starts[entry + 1] - starts[entry])
+        return entry
+
+    def pull_bits(self, count: int) -> int:
+        """An entry of 2^count ones that are equally frequent."""
+        entry = self.state % 2**24 >> (24 - count)
+        self._advance(entry << (24 - count), 1 << (24 - count))
+        return entry
+
+
+def decode_symbols(payload: bytes, indices: Plane, model: Model) -> Plane:
+    """The symbols of a payload (9.3, 9.4); ``indices`` are their tables; both are in order."""
+    stack, symbols, escaped = Stack(payload), np.zeros(indices.size, np.int64), []
+    order = np.argsort(63 - indices, kind="stable")
+    for number, index in zip(order.tolist(), indices[order].tolist(), strict=True):
+        m, starts = model.tables[index]
+        entry = stack.pull(starts)
+        if entry == m + 1:
+            escaped.append((number, m))
+        else:
+            symbols[number] = entry if entry <= m else entry - (2 * m + 2)
+    classes = [stack.pull_bits(4) for _ in escaped]
+    for (number, m), c in zip(escaped, classes, strict=True):
+        raw = stack.pull_bits(max(c, 1))
+        magnitude = m + 1 + (2 ** (c - 1) + (raw >> 1) if c else 0)
+        demand(magnitude <= 32767, "corrupted", "a symbol is out of range")
+        symbols[number] = -magnitude if raw & 1 else magnitude
+    demand(stack.state == 0 and not stack.words, "corrupted", "a payload holds more than its symbols")
+    return symbols
+
+
+# Integer scale network: section 10 --------------------------------------------------------------------------
+
+
+class ScaleNetwork:
+    """Gives the table index of each symbol. binary64 holds all of its integers exactly."""
+
+    def __init__(self, model: Model, level: int) -> None:
+        self._arrays, self._level = model.arrays, level
+
+    def _interpolated(self, rows: Plane, shift: int) -> Plane:
+        node, fraction = self._level >> 5, self._level & 31
+        lo, hi = rows[node].astype(np.int64), rows[min(node + 1, 7)].astype(np.int64)
+        result: Plane = (lo * (32 - fraction) + hi * fraction + (1 << (shift - 1))) >> shift
+        return result
+
+    def hyper_index(self) -> Plane:
+        """The table index of each hyper-latent channel (10.1)."""
+        return np.clip(self._interpolated(self._arrays["scales/hyper_index"], 9), 0, 63)
+
+    def _layer(self, name: str, x: Plane, top: int = 255) -> Plane:
+        weight, bias, shift = (self._arrays[f"scales/{name}/{part}"] for part in ("weight", "bias", "shift"))
+        if bias.ndim == 2:
+            bias = self._interpolated(bias, 5)
+        if weight.ndim == 2:
+            total = x @ weight.T.astype(np.float64)
+        else:
+            total = correlate(x, weight.astype(np.float64))
+        return np.clip(np.floor((total + bias + 2.0 ** (shift - 1)) / 2.0**shift), 0, top)
+
+    def features(self, z: Plane) -> Plane:
+        """Section 10.4: z (h, w, Z) -> (4h, 4w, F)."""
+        x = 8.0 * np.clip(z, -31, 31)
+        for number in range(3):
+            x = self._layer(f"hyper_pointwise_{number}", x)
+            x = self._layer(f"hyper_depthwise_{number}", space(x, 2) if number else x)
+        return x
+
+    def step_index(self, step: int, features: Plane, r: Plane) -> Plane:
+        """Section 10.5: the table index of every residual, (4h, 4w, L)."""
+        lut = self._arrays["scales/magnitude_lut"]
+        seen = lut[np.minimum(np.abs(r), 255)]
+        x = np.concatenate((features, seen), axis=2) if step else features
+        x = self._layer(f"step{step}_pointwise_0", x)
+        x = self._layer(f"step{step}_depthwise", x)
+        x = self._layer(f"step{step}_pointwise_1", x)
+        return self._layer(f"step{step}_index", x, top=63)
+
+
+def step_mask(shape: tuple[int, ...], step: int) -> NDArray[np.bool_]:
+    """Which residuals a step codes (10.2); the shape is (rows, columns, channels)."""
+    i, j, c = np.ogrid[tuple(slice(size) for size in shape)]
+    channels = shape[2]
+    mask: NDArray[np.bool_] = c // (channels // 4) == (step - (2 * (i % 2) + j % 2)) % 4
+    return mask
+
+
+def decode_chunk(payloads: list[bytes], h: int, w: int, model: Model, level: int) -> tuple[Plane, Plane]:
+    """The symbols of a chunk of h x w units of 64 pixels: z (h, w, Z) and r (4h, 4w, L)."""
+    network = ScaleNetwork(model, level)
+    shape = (h, w, model.manifest["hyper_channels"])
+    indices = np.broadcast_to(network.hyper_index(), shape).ravel()
+    z = decode_symbols(payloads[0], indices, model).reshape(shape)
+    r = np.zeros((4 * h, 4 * w, model.manifest["latent_channels"]), np.int64)
+    features = network.features(z)
+    for step in range(4):
+        mask = step_mask(r.shape, step)
+        indices = network.step_index(step, features, r)[mask].astype(np.int64)
+        r[mask] = decode_symbols(payloads[1 + step], indices, model)
+    return z, r
+
+
+# Decoder graph: section 11 ----------------------------------------------------------------------------------
+
+
+def correlate(x: Plane, kernel: Plane) -> Plane:
+    """Each channel of x (rows, columns, channels) with its 3x3 kernel (3, 3, channels), zeros around."""
+    rows, columns, _ = x.shape
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+    parts = (kernel[a, b] * padded[a : a + rows, b : b + columns] for a in range(3) for b in range(3))
+    return sum(parts, start=np.zeros_like(x))
+
+
+def space(x: Plane, n: int) -> Plane:
+    """Depth to space: (rows, columns, n*n*C) -> (n*rows, n*columns, C)."""
+    rows, columns, channels = x.shape
+    split = x.reshape(rows, columns, n, n, channels // (n * n))
+    return split.transpose(0, 2, 1, 3, 4).reshape(n * rows, n * columns, -1)
+
+
+def sigmoid(x: Plane) -> Plane:
+    """1 / (1 + exp(-x)), without overflow."""
+    result: Plane = 0.5 + 0.5 * np.tanh(0.5 * x)
+    return result
+
+
+class Graph:
+    """From the symbols of the whole picture to its pixels."""
+
+    def __init__(self, model: Model, level: int) -> None:
+        self._arrays, self._level = model.arrays, level
+        self._architecture: dict[str, int] = model.manifest["architecture"]
+
+    def _array(self, name: str) -> Plane:
+        return self._arrays[name].astype(np.float64)
+
+    def _linear(self, name: str, x: Plane) -> Plane:
+        result: Plane = x @ self._array(f"{name}/kernel") + self._array(f"{name}/bias")
+        return result
+
+    def _table(self, name: str) -> Plane:
+        rows, node, fraction = self._array(f"{name}/rows"), self._level >> 5, (self._level & 31) / 32
+        result: Plane = (1 - fraction) * rows[node] + fraction * rows[min(node + 1, 7)]
+        return result
+
+    def _block(self, name: str, x: Plane) -> Plane:
+        e = self._linear(f"{name}/expand", x)
+        e = correlate(e, self._array(f"{name}/mix/kernel")[..., 0]) + self._array(f"{name}/mix/bias")
+        u, v = np.split(e, 2, axis=2)
+        return x + self._linear(f"{name}/project", u * sigmoid(v) * self._table(f"{name}/feature_scale"))
+
+    def _blocks(self, name: str, count: int, x: Plane) -> Plane:
+        for number in range(count):
+            x = self._block(f"{name}/block_{number}", x)
+        return x
+
+    def _gain(self, name: str) -> Plane:
+        result: Plane = np.exp(np.clip(self._table(name), -12, 12))
+        return result
+
+    def _hyper_synthesis(self, z: Plane) -> Plane:
+        """Section 11.2: z at 1/64 -> features at 1/16."""
+        h = self._linear("hyper_synthesis/enter", z * self._gain("hyper_log_inverse_gain") / 4)
+        h = space(self._linear("hyper_synthesis/up_0", h * sigmoid(h)), 2)
+        h = self._blocks("hyper_synthesis/thirtysecond", 1, h)
+        h = space(self._linear("hyper_synthesis/up_1", h), 2)
+        return self._blocks("hyper_synthesis/sixteenth", 1, h)
+
+    def _latents(self, features: Plane, r: Plane) -> Plane:
+        """Section 11.3: the four steps of predictions and residuals."""
+        residuals = r * self._gain("log_inverse_gain")
+        y = np.zeros_like(residuals)
+        for step in range(4):
+            if step:
+                features = np.concatenate((features, y * self._array("normaliser")), axis=2)
+            features = self._linear(f"step_{step}/enter", features)
+            count = self._architecture["prediction_blocks"] if step else 1
+            features = self._blocks(f"step_{step}/blocks", count, features)
+            mean = self._linear(f"step_{step}/leave", features)
+            y = np.where(step_mask(y.shape, step), mean + residuals, y)
+        return y
+
+    def pixels(self, z: Plane, r: Plane) -> Plane:
+        """Section 11.4: symbols of the padded picture -> its red, green and blue, about 0..255."""
+        y = self._latents(self._hyper_synthesis(z), r)
+        x = self._linear("synthesis/enter", y * self._array("normaliser"))
+        x = self._blocks("synthesis/sixteenth", self._architecture["synthesis_sixteenth_blocks"], x)
+        x = space(self._linear("synthesis/up", x), 2)
+        x = self._blocks("synthesis/eighth", self._architecture["synthesis_eighth_blocks"], x)
+        detail = space(self._linear("synthesis/leave", x), 8)
+        patch = space(self._linear("synthesis/shortcut/map", 0.64 * y), 16)
+        result: Plane = patch + 8 * detail + 127.5
+        return result
+
+
+def to_samples(pixels: Plane, header: Header) -> Plane:
+    """Section 11.5: (height, width, 1 or 3), uint8 or uint16."""
+    cropped = pixels[: header.height, : header.width]
+    if header.layout == 1:
+        cropped = cropped.mean(axis=2, keepdims=True)
+    factor, dtype = (1, np.uint8) if header.depth == 8 else (257, np.uint16)
+    values = np.fmax(np.floor(factor * cropped + 0.5), 0)  # 0 where there is no number
+    return np.minimum(values, 255 * factor).astype(dtype)
+
+
+# PNG: the alpha plane (section 5), and the decoded picture --------------------------------------------------
+
+
+def read_alpha(data: bytes, header: Header) -> Plane:
+    """The alpha plane (height, width) from the concatenated pieces."""
+    demand(data.startswith(PNG_SIGNATURE), "corrupted", "alpha: no PNG file")
+    chunks, position = [], 8
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        body, stored = data[position + 4 : position + 8 + length], data[position + 8 + length :][:4]
+        intact = len(stored) == 4 and zlib.crc32(body) == int.from_bytes(stored, "big")
+        demand(intact, "corrupted", "alpha: a PNG chunk is damaged")
+        chunks.append((body[:4], body[4:]))
+        position += 12 + length
+    names = [name for name, _ in chunks]
+    expected = [b"IHDR"] + [b"IDAT"] * (len(names) - 2) + [b"IEND"]
+    demand(len(names) >= 3 and names == expected and not chunks[-1][1], "corrupted", "alpha: PNG chunks")
+    start = struct.pack(">2I5B", header.width, header.height, header.depth, 0, 0, 0, 0)
+    demand(chunks[0][1] == start, "corrupted", "alpha: size or kind of the PNG file")
+    stream, pitch = zlib.decompressobj(), header.width * header.depth // 8
+    try:
+        rows = stream.decompress(b"".join(body for _, body in chunks), header.height * (1 + pitch) + 1)
+    except zlib.error as error:
+        raise RefusedError("corrupted", f"alpha: {error}") from error
+    whole = stream.eof and not stream.unused_data and len(rows) == header.height * (1 + pitch)
+    demand(whole, "corrupted", "alpha: length of the PNG rows")
+    return unfiltered(rows, header.height, pitch, header.depth // 8)
+
+
+def unfiltered(data: bytes, height: int, pitch: int, size: int) -> Plane:
+    """The rows of a PNG file without their filters; ``size`` bytes a sample."""
+    predictors: list[Callable[[int, int, int], int]] = [
+        lambda a, b, c: 0,
+        lambda a, b, c: a,
+        lambda a, b, c: b,
+        lambda a, b, c: (a + b) // 2,
+        lambda a, b, c: min((abs(b - c), 0, a), (abs(a - c), 1, b), (abs(a + b - 2 * c), 2, c))[2],
+    ]
+    above, result = bytearray(size + pitch), b""
+    for start in range(0, height * (1 + pitch), 1 + pitch):
+        demand(data[start] <= 4, "corrupted", "alpha: a PNG filter")
+        predict, row = predictors[data[start]], bytearray(size) + data[start + 1 : start + 1 + pitch]
+        for i in range(size, size + pitch):
+            row[i] = (row[i] + predict(row[i - size], above[i], above[i - size])) % 256
+        above, result = row, result + row[size:]
+    return np.frombuffer(result, np.dtype(f">u{size}")).reshape(height, -1).astype(f"u{size}")
+
+
+def png_file(samples: Plane) -> bytes:
+    """A PNG file of (height, width, 1 to 4 channels), uint8 or uint16."""
+    height, width, channels = samples.shape
+    big_endian = samples.astype(samples.dtype.newbyteorder(">")).reshape(height, -1)
+    rows = b"".join(b"\0" + row.tobytes() for row in big_endian)
+    start = struct.pack(">2I5B", width, height, 8 * samples.itemsize, (0, 4, 2, 6)[channels - 1], 0, 0, 0)
+    result = PNG_SIGNATURE
+    for name, body in ((b"IHDR", start), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        result += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return result
+
+
+# Together ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """``samples`` (height, width, channels), alpha last; the hash of the symbols as section 8 defines it."""
+
+    samples: Plane
+    symbols_hash: str
+
+
+def decode(data: bytes, model: Model) -> Decoded:
+    """Decode a file.
+
+    Raises:
+        RefusedError: in the cases of section 7.
+    """
+    header = read_header(data)
+    sections = read_sections(data, header)
+    demand(header.model_id == model.id, "unknown model", header.model_id.hex())
+    alpha = read_alpha(b"".join(sections[ALPHA]), header) if header.flags & 1 else None
+    rows, columns = (size // 64 for size in header.padded)
+    z = np.zeros((rows, columns, model.manifest["hyper_channels"]), np.int64)
+    r = np.zeros((4 * rows, 4 * columns, model.manifest["latent_channels"]), np.int64)
+    digest = hashlib.sha256()
+    for number, (i, j) in enumerate(header.boxes):
+        payloads = [sections[kind][number] for kind in range(HYPER_LATENTS, ALPHA)]
+        h, w, _ = z[i, j].shape
+        symbols = decode_chunk(payloads, h, w, model, header.level)
+        for plane in symbols:
+            digest.update(plane.astype("<i2").tobytes())
+        z[i, j] = symbols[0]
+        r[4 * i.start : 4 * i.stop, 4 * j.start : 4 * j.stop] = symbols[1]
+    samples = to_samples(Graph(model, header.level).pixels(z, r), header)
+    if alpha is not None:
+        samples = np.concatenate((samples, alpha[:, :, None]), axis=2)
+    return Decoded(samples, digest.hexdigest())
+
+
+def main() -> None:
+    """The command line."""
+    if len(sys.argv) != 4:
+        sys.exit("usage: python reference_decoder.py MODEL_FOLDER in.aec out.png")
+    folder, source, target = map(Path, sys.argv[1:])
+    try:
+        decoded = decode(source.read_bytes(), read_model(folder))
+    except RefusedError as error:
+        sys.exit(f"{source}: {error}")
+    target.write_bytes(png_file(decoded.samples))
+    print(f"{target}: the symbols hash to {decoded.symbols_hash}")
+
+
+if __name__ == "__main__":
+    main()
