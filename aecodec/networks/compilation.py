@@ -25,7 +25,7 @@ def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., 
     if backend == "tensorflow":
         import tensorflow as tf
 
-        graph: Callable[..., Any] = tf.function(function, reduce_retracing=True)
+        graph: Callable[..., Any] = tf.function(function, autograph=False, reduce_retracing=True)
         return graph
     if backend == "jax":
         return _jitted(model, function)

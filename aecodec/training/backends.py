@@ -1,4 +1,4 @@
-"""One training step on TensorFlow or JAX: the same model, loss and optimiser; only differentiation differs."""
+"""One training step on TensorFlow or JAX: the same model, loss and optimiser, differentiated by each."""
 
 from __future__ import annotations
 
@@ -9,47 +9,81 @@ import keras
 import numpy as np
 from keras import ops
 
-from aecodec.errors import MissingDependencyError
-from aecodec.networks.architecture import HYPER_PATCH, PATCH
+from aecodec.errors import InputError, MissingDependencyError
+from aecodec.networks.architecture import HYPER_PATCH, PATCH, Architecture
 from aecodec.networks.autoencoder import Autoencoder
+from aecodec.networks.layers import Tensor
 from aecodec.training.data import CropPlan, PictureSet, take_crops
-from aecodec.training.loss import RateDistortion, rate_distortion
+from aecodec.training.loss import lambdas_of, rate_distortion
+
+MAX_DEVICE_PIXELS = 2**31 - 1
+"""What JAX can index with its 32-bit integers."""
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """Of one step: per-sample bits per pixel, mean squared error and loss, (batch,), and the gradient's norm."""
+    """What a step measured, before it changed the weights; read with ``np.asarray``, which waits for JAX.
 
-    bits_per_pixel: np.ndarray
-    mean_squared_error: np.ndarray
-    loss: np.ndarray
-    gradient_norm: float
+    Attributes:
+        bits_per_pixel: (batch,).
+        mean_squared_error: (batch,), on the 0..255 scale.
+        loss: (batch,).
+        gradient_norm: (), the global norm before clipping; where it is not finite, nothing was changed.
+    """
+
+    bits_per_pixel: Tensor
+    mean_squared_error: Tensor
+    loss: Tensor
+    gradient_norm: Tensor
 
 
 class Trainer(Protocol):
     """Holds the state that a backend trains."""
 
-    def step(self, plan: CropPlan, levels: np.ndarray, learning_rate: float) -> StepResult: ...
+    def step(self, number: int, plan: CropPlan, levels: np.ndarray, learning_rate: float) -> StepResult:
+        """Train on one batch.
+
+        Args:
+            number: of the step in the run; with the seed it decides the noise.
+            plan: the crops.
+            levels: int (batch,), 0..224.
+            learning_rate: of this step.
+        """
 
     def synchronise(self) -> None:
         """Write the trained state back into the Keras variables of model and optimiser."""
 
 
-def noise_shapes(model: Autoencoder, batch: int, size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    a = model.architecture
-    hyper, latent = size // HYPER_PATCH, size // PATCH
-    return (batch, hyper, hyper, a.hyper_channels), (batch, latent, latent, a.latent_channels)
+def make_trainer(
+    model: Autoencoder, optimizer: keras.optimizers.Optimizer, pictures: PictureSet, seed: int
+) -> Trainer:
+    """The trainer of the backend that Keras runs on.
+
+    Raises:
+        MissingDependencyError: that backend is neither TensorFlow nor JAX.
+        InputError: there are more pictures than JAX can index.
+    """
+    optimizer.build(model.trainable_variables)
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return TensorFlowTrainer(model, optimizer, pictures, seed)
+    if backend == "jax":
+        return JaxTrainer(model, optimizer, pictures, seed)
+    raise MissingDependencyError(
+        f"expected Keras on TensorFlow or JAX for training, found {backend}; set KERAS_BACKEND accordingly"
+    )
 
 
-def finite_gradients(gradients: list[Any]) -> tuple[list[Any], Any]:
-    """(gradients, norm): a gradient that is not finite becomes zero as a whole, and the step goes nowhere."""
-    norm = ops.sqrt(sum(ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in gradients))
-    finite = ops.isfinite(norm)
-    return [ops.where(finite, gradient, ops.zeros_like(gradient)) for gradient in gradients], norm
+def noise_shapes(architecture: Architecture, pixels: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of the noise on hyper-latents and on residuals for a batch of pixels."""
+    batch, height, width, _ = pixels.shape
+    hyper = (batch, height // HYPER_PATCH, width // HYPER_PATCH, architecture.hyper_channels)
+    return hyper, (batch, height // PATCH, width // PATCH, architecture.latent_channels)
 
 
-def lambdas_of(model: Autoencoder, levels: np.ndarray) -> np.ndarray:
-    return np.array([model.architecture.lambda_of_level(level) for level in levels], np.float32)
+def global_norm(gradients: list[Tensor]) -> Tensor:
+    """() float32: not finite as soon as one element of one gradient is not."""
+    return ops.sqrt(sum(ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in gradients))
 
 
 class TensorFlowTrainer:
@@ -60,149 +94,173 @@ class TensorFlowTrainer:
     ) -> None:
         import tensorflow as tf
 
-        self.model, self.optimizer, self.pictures = model, optimizer, pictures
-        tf.random.set_seed(seed)
-        variables = model.trainable_variables
+        self._tensorflow = tf
+        self._model, self._optimizer, self._pictures, self._seed = model, optimizer, pictures, seed
+        self._compiled_step = tf.function(self._step, autograph=False)
 
-        def compute(pixels: Any, level_weights: Any, lambdas: Any) -> tuple[Any, ...]:
-            pixels = tf.cast(pixels, "float32")
-            hyper_shape, residual_shape = noise_shapes(model, pixels.shape[0], pixels.shape[1])
-            with tf.GradientTape() as tape:
-                result = model.training_pass(
-                    pixels,
-                    level_weights,
-                    tf.random.uniform(hyper_shape, -0.5, 0.5),
-                    tf.random.uniform(residual_shape, -0.5, 0.5),
-                )
-                measured = rate_distortion(result, pixels, lambdas)
-                total = tf.reduce_mean(measured.loss)
-            gradients, norm = finite_gradients(tape.gradient(total, variables))
-            optimizer.apply(gradients, variables)
-            return measured.bits_per_pixel, measured.mean_squared_error, measured.loss, norm
-
-        self._compute = tf.function(compute)
-
-    def step(self, plan: CropPlan, levels: np.ndarray, learning_rate: float) -> StepResult:
-        self.optimizer.learning_rate.assign(learning_rate)
-        results = self._compute(
-            take_crops(self.pictures, plan),
-            self.model.level_weights(levels),
-            lambdas_of(self.model, levels),
+    def step(self, number: int, plan: CropPlan, levels: np.ndarray, learning_rate: float) -> StepResult:
+        """See `Trainer.step`."""
+        self._optimizer.learning_rate.assign(learning_rate)
+        results = self._compiled_step(
+            take_crops(self._pictures, plan),
+            self._model.level_weights(levels),
+            lambdas_of(self._model.architecture, levels),
+            np.array([self._seed, number], np.int32),
         )
-        rate, distortion, loss, norm = (np.asarray(result) for result in results)
-        return StepResult(rate, distortion, loss, float(norm))
+        return StepResult(*(result.numpy() for result in results))
 
     def synchronise(self) -> None:
         """Nothing to do: TensorFlow trains the variables in place."""
 
+    def _step(
+        self, pixels: Tensor, level_weights: Tensor, lambdas: Tensor, seed: Tensor
+    ) -> tuple[Tensor, ...]:
+        tf, variables = self._tensorflow, self._model.trainable_variables
+        pixels = tf.cast(pixels, "float32")
+        noise = [
+            tf.random.stateless_uniform(shape, key, -0.5, 0.5)
+            for shape, key in zip(
+                noise_shapes(self._model.architecture, pixels),
+                tf.unstack(tf.random.split(seed, 2)),
+                strict=True,
+            )
+        ]
+        with tf.GradientTape() as tape:
+            result = self._model.training_pass(pixels, level_weights, *noise)
+            measured = rate_distortion(result, pixels, lambdas)
+            total = tf.reduce_mean(measured.loss)
+        gradients = tape.gradient(total, variables)
+        norm = global_norm(gradients)
+
+        def move() -> Tensor:
+            self._optimizer.apply(gradients, variables)
+            return norm
+
+        norm = tf.cond(tf.math.is_finite(norm), move, lambda: norm)
+        return measured.bits_per_pixel, measured.mean_squared_error, measured.loss, norm
+
 
 class JaxTrainer:
-    """Compiled step on pictures that lie in device memory as uint8; crops and symmetries are taken there."""
+    """Compiled step on pictures that lie in device memory; crops and symmetries are taken there."""
 
     def __init__(
         self, model: Autoencoder, optimizer: keras.optimizers.Optimizer, pictures: PictureSet, seed: int
     ) -> None:
         import jax
 
-        self.jax, self.model, self.optimizer = jax, model, optimizer
-        self.key = jax.random.key(seed)
-        self.height, self.width = np.max([p.shape[:2] for p in pictures.pictures], axis=0)
-        stacked = np.zeros((len(pictures), self.height, self.width, 3), np.uint8)
-        for row, pixels in zip(stacked, pictures.pictures, strict=True):
-            row[: pixels.shape[0], : pixels.shape[1]] = pixels
-        self.stacked = jax.device_put(stacked)
-        self.state = self._read_state()
-        self._compute = jax.jit(self._make_step(), static_argnames="size", donate_argnums=0)
+        self._jax, self._model, self._optimizer = jax, model, optimizer
+        self._variables = model.trainable_variables
+        self._learning_rate = [v is optimizer._learning_rate for v in optimizer.variables].index(True)
+        self._key = jax.random.key(seed)
+        self._pictures = DevicePictures(pictures)
+        self._state = (self._copies(self._variables), self._copies(optimizer.variables))
+        self._compiled_step = jax.jit(self._step, static_argnames="size", donate_argnums=0)
 
-    def _read_state(self) -> tuple[list[Any], list[Any]]:
-        return (
-            [variable.value for variable in self.model.trainable_variables],
-            [variable.value for variable in self.optimizer.variables],
-        )
-
-    def _make_step(self) -> Any:
-        jax, model, optimizer = self.jax, self.model, self.optimizer
-        variables = model.trainable_variables
-        learning_rate_index = [v is optimizer._learning_rate for v in optimizer.variables].index(True)
-
-        def crop(stacked: Any, picture: Any, top: Any, left: Any, turn: Any, size: int) -> Any:
-            taken = jax.lax.dynamic_slice(stacked, (picture, top, left, 0), (1, size, size, 3))[0]
-            taken = jax.numpy.where(turn & 1, taken[:, ::-1], taken)
-            taken = jax.numpy.where(turn & 2, taken[::-1], taken)
-            return jax.numpy.where(turn & 4, taken.transpose(1, 0, 2), taken)
-
-        def loss(
-            values: list[Any], pixels: Any, level_weights: Any, lambdas: Any, key: Any
-        ) -> tuple[Any, RateDistortion]:
-            hyper_shape, residual_shape = noise_shapes(model, pixels.shape[0], pixels.shape[1])
-            hyper_key, residual_key = jax.random.split(key)
-            with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
-                result = model.training_pass(
-                    pixels,
-                    level_weights,
-                    jax.random.uniform(hyper_key, hyper_shape, minval=-0.5, maxval=0.5),
-                    jax.random.uniform(residual_key, residual_shape, minval=-0.5, maxval=0.5),
-                )
-                measured = rate_distortion(result, pixels, lambdas)
-            per_sample = (measured.bits_per_pixel, measured.mean_squared_error, measured.loss)
-            return ops.mean(measured.loss), per_sample
-
-        def step(
-            state: Any, stacked: Any, plan: Any, level_weights: Any, lambdas: Any, rate: Any, key: Any, size: int
-        ) -> Any:
-            values, optimizer_values = state
-            take = jax.vmap(lambda p, t, x, turn: crop(stacked, p, t, x, turn, size))
-            pixels = take(*plan).astype("float32")
-            optimizer_values = list(optimizer_values)
-            optimizer_values[learning_rate_index] = rate
-            (_, measured), gradients = jax.value_and_grad(loss, has_aux=True)(
-                values, pixels, level_weights, lambdas, key
-            )
-            gradients, norm = finite_gradients(gradients)
-            values, optimizer_values = optimizer.stateless_apply(optimizer_values, gradients, values)
-            return (values, optimizer_values), (*measured, norm)
-
-        return step
-
-    def step(self, plan: CropPlan, levels: np.ndarray, learning_rate: float) -> StepResult:
-        key = self.jax.random.fold_in(self.key, int(self.optimizer_iterations()))
-        self.state, results = self._compute(
-            self.state,
-            self.stacked,
-            (plan.picture, plan.top, plan.left, plan.turn),
-            self.model.level_weights(levels),
-            lambdas_of(self.model, levels),
+    def step(self, number: int, plan: CropPlan, levels: np.ndarray, learning_rate: float) -> StepResult:
+        """See `Trainer.step`. Returns before the device is done."""
+        self._state, results = self._compiled_step(
+            self._state,
+            self._pictures.pixels,
+            self._pictures.places(plan),
+            self._model.level_weights(levels),
+            lambdas_of(self._model.architecture, levels),
             np.float32(learning_rate),
-            key,
+            self._jax.random.fold_in(self._key, number),
             size=plan.size,
         )
-        self._iterations += 1
-        rate, distortion, loss, norm = results
-        return StepResult(rate, distortion, loss, norm)
-
-    _iterations = 0
-
-    def optimizer_iterations(self) -> int:
-        return self._iterations
+        return StepResult(*results)
 
     def synchronise(self) -> None:
-        values, optimizer_values = self.state
-        for variable, value in zip(self.model.trainable_variables, values, strict=True):
-            variable.assign(value)
-        for variable, value in zip(self.optimizer.variables, optimizer_values, strict=True):
-            variable.assign(value)
+        """See `Trainer.synchronise`."""
+        for variables, values in zip((self._variables, self._optimizer.variables), self._state, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(self._jax.numpy.copy(value))
+
+    def _copies(self, variables: list[Any]) -> list[Tensor]:
+        """A step gives its state's memory away, so the state must not share any with the variables."""
+        return [self._jax.numpy.copy(variable.value) for variable in variables]
+
+    def _step(
+        self,
+        state: Any,
+        stored: Tensor,
+        places: tuple[Tensor, ...],
+        level_weights: Tensor,
+        lambdas: Tensor,
+        learning_rate: Tensor,
+        key: Tensor,
+        *,
+        size: int,
+    ) -> Any:
+        jax = self._jax
+        values, optimizer_values = state[0], list(state[1])
+        optimizer_values[self._learning_rate] = learning_rate
+        pixels = device_crops(stored, places, size).astype("float32")
+        differentiate = jax.value_and_grad(self._loss, has_aux=True)
+        (_, measured), gradients = differentiate(values, pixels, level_weights, lambdas, key)
+        norm = global_norm(gradients)
+        moved = self._optimizer.stateless_apply(optimizer_values, gradients, values)
+        finite = jax.numpy.isfinite(norm)
+        kept = jax.tree.map(
+            lambda new, old: jax.numpy.where(finite, new, old), tuple(moved), (values, optimizer_values)
+        )
+        return kept, (*measured, norm)
+
+    def _loss(
+        self, values: list[Tensor], pixels: Tensor, level_weights: Tensor, lambdas: Tensor, key: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        random = self._jax.random
+        noise = [
+            random.uniform(part, shape, minval=-0.5, maxval=0.5)
+            for shape, part in zip(
+                noise_shapes(self._model.architecture, pixels), random.split(key), strict=True
+            )
+        ]
+        with keras.StatelessScope(state_mapping=list(zip(self._variables, values, strict=True))):
+            result = self._model.training_pass(pixels, level_weights, *noise)
+            measured = rate_distortion(result, pixels, lambdas)
+        per_sample = (measured.bits_per_pixel, measured.mean_squared_error, measured.loss)
+        return ops.mean(measured.loss), per_sample
 
 
-def make_trainer(
-    model: Autoencoder, optimizer: keras.optimizers.Optimizer, pictures: PictureSet, seed: int
-) -> Trainer:
-    """The trainer of the backend that Keras runs on."""
-    optimizer.build(model.trainable_variables)
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        return TensorFlowTrainer(model, optimizer, pictures, seed)
-    if backend == "jax":
-        return JaxTrainer(model, optimizer, pictures, seed)
-    raise MissingDependencyError(
-        f"expected Keras on TensorFlow or JAX for training, found {backend}; set KERAS_BACKEND accordingly"
-    )
+class DevicePictures:
+    """Pictures of any sizes one after the other in device memory.
+
+    Attributes:
+        pixels: uint8 (pixel, 3), the rows of the first picture, then those of the next.
+    """
+
+    def __init__(self, pictures: PictureSet) -> None:
+        import jax
+
+        sides = np.array([pixels.shape[:2] for pixels in pictures.pictures], np.int64)
+        areas = sides.prod(axis=1)
+        if areas.sum() > MAX_DEVICE_PIXELS:
+            raise InputError(
+                f"expected pictures of up to {MAX_DEVICE_PIXELS} pixels in all, found {areas.sum()}; "
+                "train on fewer at a time"
+            )
+        self._starts = np.concatenate(([0], np.cumsum(areas)[:-1]))
+        self._widths = sides[:, 1]
+        flat = np.concatenate([pixels.reshape(-1, 3) for pixels in pictures.pictures])
+        self.pixels = jax.device_put(flat)
+
+    def places(self, plan: CropPlan) -> tuple[np.ndarray, ...]:
+        """Of each crop, int32 (batch,): its first pixel, pixels between its rows, and its turn."""
+        width = self._widths[plan.picture]
+        first = self._starts[plan.picture] + plan.top * width + plan.left
+        return first.astype(np.int32), width.astype(np.int32), plan.turn
+
+
+def device_crops(pixels: Tensor, places: tuple[Tensor, ...], size: int) -> Tensor:
+    """The crops at `DevicePictures.places`, uint8 (batch, size, size, 3), the same as `take_crops` gives."""
+    import jax
+
+    def crop(first: Tensor, width: Tensor, turn: Tensor) -> Tensor:
+        starts = first + width * jax.numpy.arange(size)
+        taken = jax.vmap(lambda start: jax.lax.dynamic_slice(pixels, (start, 0), (size, 3)))(starts)
+        taken = jax.numpy.where(turn & 1, taken[:, ::-1], taken)
+        taken = jax.numpy.where(turn & 2, taken[::-1], taken)
+        return jax.numpy.where(turn & 4, taken.transpose(1, 0, 2), taken)
+
+    return jax.vmap(crop)(*places)

@@ -1,9 +1,19 @@
-"""Checkpoints: weights, their moving average and the optimiser's state as plain arrays in one .npz file."""
+"""Checkpoints: weights, their moving average and the optimiser's state as plain arrays in one .npz file.
+
+weights/<name>      float32, the trainable variables
+average/<name>      float32, their exponential moving average
+optimizer/<number>  the optimiser's variables in their order
+normaliser          float32 (latent channels,)
+progress/<name>     numbers: steps and seconds
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,20 +24,25 @@ from aecodec.networks.weights import variable_name
 
 
 def weights_of(model: Autoencoder) -> dict[str, np.ndarray]:
-    return {variable_name(v): keras.ops.convert_to_numpy(v).astype(np.float32) for v in model.trainable_variables}
+    """The trainable variables as float32 arrays by name."""
+    return {variable_name(variable): _float32(variable) for variable in model.trainable_variables}
 
 
 def averaged_weights_of(model: Autoencoder, optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
-    """The exponential moving average of the weights (`optimizer` must keep one)."""
+    """The exponential moving average of the weights (``optimizer`` must keep one)."""
     averages = optimizer._model_variables_moving_average
     return {
-        variable_name(variable): keras.ops.convert_to_numpy(average).astype(np.float32)
+        variable_name(variable): _float32(average)
         for variable, average in zip(model.trainable_variables, averages, strict=True)
     }
 
 
 def set_weights(model: Autoencoder, weights: Mapping[str, np.ndarray]) -> None:
-    """Raises InputError when names or shapes differ from the model's."""
+    """The inverse of `weights_of`.
+
+    Raises:
+        InputError: names or shapes differ from the model's; nothing is set then.
+    """
     for variable in model.trainable_variables:
         name = variable_name(variable)
         if name not in weights or weights[name].shape != tuple(variable.shape):
@@ -36,50 +51,100 @@ def set_weights(model: Autoencoder, weights: Mapping[str, np.ndarray]) -> None:
                 f"expected weights {name} of shape {tuple(variable.shape)}, found {found}; "
                 "the checkpoint belongs to another architecture"
             )
-        variable.assign(weights[name].astype(np.float32))
+    for variable in model.trainable_variables:
+        variable.assign(weights[variable_name(variable)].astype(np.float32))
+
+
+@contextmanager
+def averaged_weights(model: Autoencoder, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """The model has its averaged weights inside of the block, and its own again behind it."""
+    kept = weights_of(model)
+    set_weights(model, averaged_weights_of(model, optimizer))
+    try:
+        yield
+    finally:
+        set_weights(model, kept)
+
+
+def start_average(model: Autoencoder, optimizer: keras.optimizers.Optimizer) -> None:
+    """Begin the moving average at the present weights."""
+    averages = optimizer._model_variables_moving_average
+    for variable, average in zip(model.trainable_variables, averages, strict=True):
+        average.assign(variable)
 
 
 def save_checkpoint(
     path: Path, model: Autoencoder, optimizer: keras.optimizers.Optimizer, progress: Mapping[str, float]
 ) -> None:
-    """Whole or not at all: written beside, then renamed."""
-    arrays = {f"weights/{name}": array for name, array in weights_of(model).items()}
+    """Write a checkpoint whole or not at all: beside its place, then renamed.
+
+    Args:
+        path: ends in ``.npz``.
+        model: the weights.
+        optimizer: its state, with the moving average of the weights.
+        progress: numbers to be told when the checkpoint is loaded, such as ``step`` and ``seconds``.
+    """
+    arrays: dict[str, Any] = {f"weights/{name}": array for name, array in weights_of(model).items()}
     arrays |= {f"average/{name}": array for name, array in averaged_weights_of(model, optimizer).items()}
     for number, variable in enumerate(optimizer.variables):
-        arrays[f"optimizer/{number}"] = keras.ops.convert_to_numpy(variable)
-    arrays["normaliser"] = keras.ops.convert_to_numpy(model.normaliser)
-    for name, value in progress.items():
-        arrays[f"progress/{name}"] = np.array(value)
+        arrays[f"optimizer/{number}"] = np.asarray(keras.ops.convert_to_numpy(variable))
+    arrays["normaliser"] = _float32(model.normaliser)
+    arrays |= {f"progress/{name}": np.array(value) for name, value in progress.items()}
     temporary = path.with_suffix(".partial.npz")
-    np.savez(temporary, **arrays)
+    with temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
     temporary.replace(path)
 
 
 def load_checkpoint(
     path: Path, model: Autoencoder, optimizer: keras.optimizers.Optimizer | None
 ) -> dict[str, float]:
-    """Restore weights and, where given and of the same kind, the optimiser; returns the progress that was saved."""
-    with np.load(path, allow_pickle=False) as stored:
-        arrays = dict(stored)
+    """Restore weights and, where given, the optimiser; returns the progress that was saved.
+
+    Raises:
+        InputError: the file is no checkpoint, or one of another architecture or optimiser.
+    """
+    arrays = read_checkpoint(path)
     set_weights(model, part(arrays, "weights/"))
     model.normaliser.assign(arrays["normaliser"])
     if optimizer is not None:
-        states = part(arrays, "optimizer/")
-        if len(states) != len(optimizer.variables):
-            raise InputError(f"expected the state of another optimiser than {path} holds; use the same --optimizer")
-        for number, variable in enumerate(optimizer.variables):
-            variable.assign(states[str(number)])
+        _set_optimizer(optimizer, part(arrays, "optimizer/"), path)
     return {name: float(value) for name, value in part(arrays, "progress/").items()}
 
 
+def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a checkpoint by name.
+
+    Raises:
+        InputError: the file cannot be read, or is no checkpoint.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = dict(stored)
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"expected a checkpoint at {path}, which cannot be read ({error})") from error
+    missing = [name for name in ("normaliser", "progress/step", "progress/seconds") if name not in arrays]
+    if missing:
+        raise InputError(f"expected a checkpoint at {path}, found no {', '.join(missing)} in it")
+    return arrays
+
+
 def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with the prefix, by the rest of their names."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def start_average(model: Autoencoder, optimizer: keras.optimizers.Optimizer, *, fresh: bool) -> None:
-    """Begin the moving average at the present weights."""
-    if fresh:
-        for variable, average in zip(
-            model.trainable_variables, optimizer._model_variables_moving_average, strict=True
-        ):
-            average.assign(variable)
+def _set_optimizer(
+    optimizer: keras.optimizers.Optimizer, states: Mapping[str, np.ndarray], path: Path
+) -> None:
+    expected = [tuple(variable.shape) for variable in optimizer.variables]
+    if [states[str(number)].shape for number in range(len(states))] != expected:
+        raise InputError(
+            f"expected the state of another optimiser than {path} holds; use the same --optimizer"
+        )
+    for number, variable in enumerate(optimizer.variables):
+        variable.assign(states[str(number)])
+
+
+def _float32(variable: Any) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(variable), np.float32)

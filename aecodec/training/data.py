@@ -13,15 +13,18 @@ import numpy as np
 from PIL import Image
 
 from aecodec.errors import InputError
+from aecodec.networks.architecture import HYPER_PATCH
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif"}
 HELD_OUT_ENDING = "37"
-"""Pictures whose name ends in these digits are held out: for choosing recipes and checkpoints, never trained on."""
+"""Pictures whose name ends in these digits are held out, for choosing recipes and checkpoints."""
+TURNS = 8
+"""The symmetries of the square."""
 
 
 @dataclass(frozen=True)
 class PictureSet:
-    """Decoded pictures, uint8 (height, width, 3) each, and their names."""
+    """Decoded pictures, uint8 (height, width, 3) each, and the names of their files."""
 
     names: tuple[str, ...]
     pictures: tuple[np.ndarray, ...]
@@ -34,8 +37,12 @@ class PictureSet:
 class CropPlan:
     """Which crops make a batch: plain integers, so that a GPU can take the crops from its own memory.
 
-    picture, top, left: int32 (batch,); turn: int32 (batch,), 0..7, the eight symmetries of the square
-    (bit 0 mirrors columns, bit 1 mirrors rows, bit 2 transposes).
+    Attributes:
+        size: pixels along a side.
+        picture: int32 (batch,), indices of pictures.
+        top: int32 (batch,), first row.
+        left: int32 (batch,), first column.
+        turn: int32 (batch,), 0..7: bit 0 mirrors columns, then bit 1 mirrors rows, then bit 2 transposes.
     """
 
     size: int
@@ -45,38 +52,19 @@ class CropPlan:
     turn: np.ndarray
 
 
-def _files(source: Path) -> Iterator[tuple[str, bytes]]:
-    if source.is_dir():
-        for path in sorted(source.rglob("*")):
-            if path.suffix.lower() == ".tar":
-                yield from _files(path)
-            elif path.suffix.lower() in SUFFIXES:
-                yield path.name, path.read_bytes()
-        return
-    if not source.exists():
-        raise InputError(f"expected a folder of pictures or a tar shard, found nothing at {source}")
-    with tarfile.open(source) as archive:
-        for member in archive:
-            if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                extracted = archive.extractfile(member)
-                if extracted is not None:
-                    yield Path(member.name).name, extracted.read()
+def load_pictures(
+    sources: Sequence[Path], *, minimum_side: int, threads: int = 2
+) -> tuple[PictureSet, PictureSet]:
+    """(training, held-out) pictures of all sources, in the order of sources and names.
 
+    Args:
+        sources: folders (searched recursively, tar shards in them included) and tar shards.
+        minimum_side: pictures with a shorter side are left out.
+        threads: that decode.
 
-def _decode(item: tuple[str, bytes]) -> tuple[str, np.ndarray]:
-    name, data = item
-    with Image.open(io.BytesIO(data)) as image:
-        return name, np.asarray(image.convert("RGB"))
-
-
-def is_held_out(name: str) -> bool:
-    return Path(name).stem.endswith(HELD_OUT_ENDING)
-
-
-def load_pictures(sources: Sequence[Path], *, minimum_side: int, threads: int = 2) -> tuple[PictureSet, PictureSet]:
-    """(training, held-out) pictures of all sources: folders (searched recursively) and tar shards.
-
-    Pictures with a side below ``minimum_side`` are left out. Raises InputError where nothing is left.
+    Raises:
+        InputError: a source is missing or no tar archive, a picture cannot be decoded, or no training picture
+            is left.
     """
     parts: tuple[list[tuple[str, np.ndarray]], list[tuple[str, np.ndarray]]] = ([], [])
     with ThreadPoolExecutor(threads) as pool:
@@ -87,12 +75,33 @@ def load_pictures(sources: Sequence[Path], *, minimum_side: int, threads: int = 
     if not parts[0]:
         raise InputError(
             f"expected pictures of at least {minimum_side} pixels a side in {', '.join(map(str, sources))}, "
-            "found none; name a folder or a tar shard that holds some"
+            "found none to train on; name a folder or a tar shard that holds some"
         )
     training, held_out = (
         PictureSet(tuple(name for name, _ in part), tuple(pixels for _, pixels in part)) for part in parts
     )
     return training, held_out
+
+
+def is_held_out(name: str) -> bool:
+    """Whether a picture of that file name is kept from training."""
+    return Path(name).stem.endswith(HELD_OUT_ENDING)
+
+
+def centres(pictures: PictureSet, largest: int) -> list[np.ndarray]:
+    """The central squares of pictures, all of one size, uint8 (side, side, 3) each.
+
+    The side is a multiple of 64 that fits into all of them, ``largest`` at most.
+
+    Raises:
+        InputError: there is no picture, or one is below 64 pixels a side.
+    """
+    shortest = min((min(pixels.shape[:2]) for pixels in pictures.pictures), default=0)
+    side = min(shortest, largest) // HYPER_PATCH * HYPER_PATCH
+    if not side:
+        raise InputError(f"expected pictures of {HYPER_PATCH} pixels a side and more, found {shortest}")
+    corners = [((p.shape[0] - side) // 2, (p.shape[1] - side) // 2) for p in pictures.pictures]
+    return [p[y : y + side, x : x + side] for p, (y, x) in zip(pictures.pictures, corners, strict=True)]
 
 
 def draw_crops(pictures: PictureSet, batch: int, size: int, generator: np.random.Generator) -> CropPlan:
@@ -106,7 +115,7 @@ def draw_crops(pictures: PictureSet, batch: int, size: int, generator: np.random
         picture=picture.astype(np.int32),
         top=generator.integers(0, room[:, 0]).astype(np.int32),
         left=generator.integers(0, room[:, 1]).astype(np.int32),
-        turn=generator.integers(0, 8, batch).astype(np.int32),
+        turn=generator.integers(0, TURNS, batch).astype(np.int32),
     )
 
 
@@ -125,3 +134,50 @@ def draw_patches(pictures: PictureSet, count: int, size: int, seed: int = 0) -> 
     """Random patches flattened in raster order, (count, size*size*3) float32 0..255, for the KLT."""
     plan = draw_crops(pictures, count, size, np.random.default_rng(seed))
     return take_crops(pictures, plan).reshape(count, -1).astype(np.float32)
+
+
+def draw_levels(batch: int, level_count: int, generator: np.random.Generator) -> np.ndarray:
+    """int64 (batch,): one level from each of ``batch`` equal parts of the scale, so that every batch sees all
+    qualities.
+    """
+    parts = (np.arange(batch) + generator.random(batch)) / batch
+    return np.asarray(np.minimum((parts * level_count).astype(np.int64), level_count - 1))
+
+
+def _files(source: Path) -> Iterator[tuple[str, bytes]]:
+    if source.is_dir():
+        for path in sorted(source.rglob("*")):
+            if path.suffix.lower() == ".tar":
+                yield from _members(path)
+            elif path.suffix.lower() in SUFFIXES and path.is_file():
+                yield path.name, path.read_bytes()
+    elif source.exists():
+        yield from _members(source)
+    else:
+        raise InputError(f"expected a folder of pictures or a tar shard, found nothing at {source}")
+
+
+def _members(source: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        with tarfile.open(source) as archive:
+            for member in archive:
+                extracted = archive.extractfile(member) if _is_picture(member) else None
+                if extracted is not None:
+                    yield Path(member.name).name, extracted.read()
+    except tarfile.TarError as error:
+        raise InputError(
+            f"expected a folder of pictures or a tar shard, found something else at {source} ({error})"
+        ) from error
+
+
+def _is_picture(member: tarfile.TarInfo) -> bool:
+    return member.isfile() and Path(member.name).suffix.lower() in SUFFIXES
+
+
+def _decode(item: tuple[str, bytes]) -> tuple[str, np.ndarray]:
+    name, data = item
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return name, np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"expected a picture, found {name} that cannot be decoded ({error})") from error

@@ -12,10 +12,13 @@ NOT_BY_MUON = ["shortcut", "leave", "rows", "scale_network"]
 
 
 class Muon(keras.optimizers.Muon):
-    """Keras' Muon with the orthogonalisation in bfloat16, as in its reference implementation (Jordan 2024)."""
+    """Keras' Muon with the orthogonalisation in bfloat16, as in its reference implementation.
+
+    Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024).
+    """
 
     def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
-        """(rows, columns) float32 -> a matrix with the same singular vectors and singular values near one."""
+        """(rows, columns) float32 -> a matrix of the same singular vectors, singular values near one."""
         wide = x.shape[0] <= x.shape[1]
         matrix = x if wide else ops.transpose(x)
         matrix = matrix / (ops.sqrt(ops.sum(ops.square(matrix))) + 1e-12)
@@ -29,9 +32,14 @@ class Muon(keras.optimizers.Muon):
 
 
 def make_optimizer(name: str, *, clip_norm: float, average: float) -> keras.optimizers.Optimizer:
-    """``muon`` or ``adam``, with clipping by global norm and an exponential moving average of the weights.
+    """An optimiser with clipping by global norm and an exponential moving average of the weights.
 
     The learning rate is set before every step (see `learning_rate_at`).
+
+    Args:
+        name: ``muon`` or ``adam``.
+        clip_norm: the largest global norm of a gradient.
+        average: momentum of the moving average, 0..1.
     """
     if name == "adam":
         return keras.optimizers.Adam(
@@ -50,9 +58,17 @@ def make_optimizer(name: str, *, clip_norm: float, average: float) -> keras.opti
 
 
 def learning_rate_at(
-    progress: float, step: int, *, peak: float, warm_up: int = 200, anneal_from: float = 0.4, floor: float = 0.0
+    progress: float, step: int, *, peak: float, warm_up: int = 200, anneal_from: float = 0.4
 ) -> float:
-    """Linear warm-up, flat, then linear to ``floor`` * peak. ``progress``: 0..1, the share of the budget spent."""
+    """Linear warm-up to the peak, flat, then linear to zero.
+
+    Args:
+        progress: the share of the budget that is spent, 0..1.
+        step: steps taken.
+        peak: the rate between warm-up and annealing.
+        warm_up: steps of the warm-up.
+        anneal_from: the share of the budget from which on the rate falls; 1 for never.
+    """
     rise = min(1.0, (step + 1) / warm_up)
-    fall = min(1.0, (1.0 - progress) / (1.0 - anneal_from))
-    return peak * rise * max(fall, floor)
+    fall = 1.0 if progress <= anneal_from else max(0.0, (1.0 - progress) / (1.0 - anneal_from))
+    return peak * rise * fall

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ class TrainingPlan:
         clip_norm: global norm that gradients are clipped to.
         average: momentum of the moving average of the weights.
         precision: Keras dtype policy of the heavy layers.
-        seed: of crops, levels, noise and initial weights. Each step draws from the seed and its own number, so
-            a run that is resumed draws what it would have drawn.
+        seed: of crops, levels, noise and initial weights. Each step draws from the seed and its own number,
+            so a run that is resumed draws what it would have drawn.
         resume: a checkpoint, or the folder of a released model, whose weights to start from.
         keep_schedule: go on where the checkpoint's schedule stood, with its optimiser.
         report_every: steps between lines of the log.
@@ -77,7 +77,8 @@ class TrainingPlan:
         return {
             f"preset out of {', '.join(PRESETS)}": self.preset in PRESETS,
             f"optimizer out of {', '.join(OPTIMIZERS)}": self.optimizer in OPTIMIZERS,
-            "steps, batch and report_every of 1 at least": min(self.steps, self.batch, self.report_every) >= 1,
+            "steps, batch and report_every of 1 at least": min(self.steps, self.batch, self.report_every)
+            >= 1,
             "minutes, learning_rate and clip_norm above 0": (
                 min(self.minutes, self.learning_rate, self.clip_norm) > 0
             ),
@@ -96,10 +97,10 @@ class TrainingPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Field names and values as JSON takes them."""
-        plain = replace(self, data=tuple(self.data))
-        return {
-            name: [str(path) for path in value]
-            if isinstance(value, tuple)
-            else (str(value) if isinstance(value, Path) else value)
-            for name, value in asdict(plain).items()
-        }
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

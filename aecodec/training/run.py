@@ -9,7 +9,7 @@ import click
 import keras
 import numpy as np
 
-from aecodec.errors import InputError, ModelError
+from aecodec.errors import ModelError
 from aecodec.models import load_model_folder
 from aecodec.networks.architecture import PATCH, PRESETS
 from aecodec.networks.autoencoder import Autoencoder
@@ -30,7 +30,7 @@ LOG_FILE = "log.jsonl"
 
 
 def train(plan: TrainingPlan) -> Path:
-    """Run a plan to its end; returns the path of the last checkpoint. Ctrl-C ends it early, with a checkpoint.
+    """Run a plan to its end, or until Ctrl-C; returns the path of the last checkpoint.
 
     Raises:
         InputError: there are no pictures, or the checkpoint to resume from does not fit.
@@ -197,8 +197,6 @@ def _set_released_weights(model: Autoencoder, folder: Path) -> None:
     try:
         assign_arrays(model, load_model_folder(folder).arrays)
     except (KeyError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
         raise ModelError(
             f"expected the model in {folder} to have the architecture of the preset, but {error}; "
             "name the preset that it was trained with"

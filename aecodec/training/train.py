@@ -55,7 +55,7 @@ def _option(name: str, default: Any, text: str) -> Any:
 @_option("--checkpoint-minutes", _P.checkpoint_minutes, "Minutes between checkpoints.")
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), help="Overrides KERAS_BACKEND.")
 def command(backend: str | None, **options: Any) -> None:
-    """Train a model on folders of pictures and tar shards; write a checkpoint and a log that can be plotted."""
+    """Train a model on folders of pictures and tar shards; write a checkpoint and a log."""
     plan = TrainingPlan(**options)
     if backend:
         os.environ["KERAS_BACKEND"] = backend
