@@ -1,4 +1,4 @@
-"""Optimisers and the learning-rate schedule."""
+"""The optimisers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Muon(keras.optimizers.Muon):
 def make_optimizer(name: str, *, clip_norm: float, average: float) -> keras.optimizers.Optimizer:
     """An optimiser with clipping by global norm and an exponential moving average of the weights.
 
-    The learning rate is set before every step (see `learning_rate_at`).
+    The learning rate is set before every step (`TrainingPlan.learning_rate_at`).
 
     Args:
         name: ``muon`` or ``adam``.
@@ -55,20 +55,3 @@ def make_optimizer(name: str, *, clip_norm: float, average: float) -> keras.opti
         use_ema=True,
         ema_momentum=average,
     )
-
-
-def learning_rate_at(
-    progress: float, step: int, *, peak: float, warm_up: int = 200, anneal_from: float = 0.4
-) -> float:
-    """Linear warm-up to the peak, flat, then linear to zero.
-
-    Args:
-        progress: the share of the budget that is spent, 0..1.
-        step: steps taken.
-        peak: the rate between warm-up and annealing.
-        warm_up: steps of the warm-up.
-        anneal_from: the share of the budget from which on the rate falls; 1 for never.
-    """
-    rise = min(1.0, (step + 1) / warm_up)
-    fall = 1.0 if progress <= anneal_from else max(0.0, (1.0 - progress) / (1.0 - anneal_from))
-    return peak * rise * fall

@@ -10,6 +10,8 @@ from aecodec.errors import InputError
 from aecodec.networks.architecture import HYPER_PATCH, PRESETS
 
 OPTIMIZERS = ("muon", "adam")
+WARM_UP = 200
+"""Steps in which the learning rate rises to its peak."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,18 @@ class TrainingPlan:
         """(crops, pixels along their sides) of a step, when the share ``progress`` of the budget is spent."""
         side = self.large_crop if progress >= self.large_crop_from else self.crop
         return max(1, round(self.batch * (self.crop / side) ** 2)), side
+
+    def learning_rate_at(self, progress: float, step: int) -> float:
+        """Linear warm-up to the peak, flat, then linear to zero.
+
+        Args:
+            progress: the share of the budget that is spent, 0..1.
+            step: steps taken.
+        """
+        rise = min(1.0, (step + 1) / WARM_UP)
+        if progress <= self.anneal_from:
+            return self.learning_rate * rise
+        return self.learning_rate * rise * max(0.0, (1.0 - progress) / (1.0 - self.anneal_from))
 
     def to_dict(self) -> dict[str, Any]:
         """Field names and values as JSON takes them."""

@@ -21,7 +21,7 @@ from aecodec.training.data import draw_crops, draw_levels, draw_patches, load_pi
 from aecodec.training.evaluation import Evaluation
 from aecodec.training.log import Log
 from aecodec.training.loss import psnr
-from aecodec.training.optimizer import learning_rate_at, make_optimizer
+from aecodec.training.optimizer import make_optimizer
 from aecodec.training.plan import TrainingPlan
 
 KLT_PATCHES = 60_000
@@ -96,10 +96,7 @@ class TrainingRun:
     @property
     def learning_rate(self) -> float:
         """Of the next step."""
-        plan = self.plan
-        return learning_rate_at(
-            self.progress, self.step, peak=plan.learning_rate, anneal_from=plan.anneal_from
-        )
+        return self.plan.learning_rate_at(self.progress, self.step)
 
     def advance(self) -> StepResult:
         """Take one step, and report, measure and save whenever it is time."""
