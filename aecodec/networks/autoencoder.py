@@ -18,13 +18,17 @@ from keras import ops
 from aecodec.networks.architecture import STEPS, Architecture
 from aecodec.networks.layers import LevelTable, Tensor, level_weights_of, straight_through_round
 from aecodec.networks.prediction import HyperAnalysis, HyperSynthesis, StepPrediction, step_masks
-from aecodec.networks.scales import ScaleNetwork, logistic_bits
+from aecodec.networks.quantisation import rate_distortion_round, rate_in_bits
+from aecodec.networks.scales import ScaleNetwork
 from aecodec.networks.transforms import LATENT_UNIT, Analysis, LinearTransform, Synthesis
 
 LOG_GAIN_LIMIT = 12.0
 """Bound of the logarithm of a gain: an early, wild step cannot overflow."""
 HYPER_LOG_GAIN_AT_LEVEL_0 = -1.4
 """Initial log-gain of hyper-latents at the lowest level, rising to 0 at the highest."""
+ROUNDING_STRENGTH = 0.5
+"""Of `rate_distortion_round`. Measured after 950 steps on held-out tiles, loss against rounding to the nearest: 0.5
+saves 2.3 to 4.0 % at every level, 0.75 and 1 save less."""
 STEP_AT_UNIT_LAMBDA = 4.0
 """Initial quantisation step in grey levels, times the square root of lambda."""
 
@@ -36,6 +40,19 @@ class TrainingPass:
     pixels: Tensor
     residual_bits: Tensor
     hyper_bits: Tensor
+
+
+@dataclass(frozen=True)
+class Coded:
+    """What the four steps give, (batch, height/16, width/16, latent channels) each.
+
+    latents: reconstructed; residuals: rounded; scaled: residuals before rounding; indices: their tables.
+    """
+
+    latents: Tensor
+    residuals: Tensor
+    scaled: Tensor
+    indices: Tensor
 
 
 class Autoencoder(keras.Model):
@@ -66,9 +83,11 @@ class Autoencoder(keras.Model):
         self.normaliser = self.add_weight(
             shape=(a.latent_channels,), initializer="ones", trainable=False, name="normaliser"
         )
-        self.dead_zone = LevelTable(a.level_nodes, a.latent_channels, name="dead_zone")
-        self.dead_zone.build()
-        self.dead_zone.trainable = False
+        self.rounding_strength = LevelTable(
+            a.level_nodes, a.latent_channels, ROUNDING_STRENGTH, name="rounding_strength"
+        )
+        self.rounding_strength.build()
+        self.rounding_strength.trainable = False
         self.built = True
 
     def _parts(self) -> list[keras.layers.Layer]:
@@ -120,13 +139,25 @@ class Autoencoder(keras.Model):
     def _synthesise(self, latents: Tensor, level_weights: Tensor) -> Tensor:
         return self.synthesis(latents, latents * self.normaliser, level_weights)
 
-    def _quantise(self, scaled: Tensor, level_weights: Tensor) -> Tensor:
-        """Round towards zero by up to the dead zone more than to the nearest: fewer bits for little distortion.
-
-        A choice of the encoder alone (Sullivan 1996); the decoder does not know it.
-        """
-        magnitude = ops.floor(ops.abs(scaled) + 0.5 - self.dead_zone(level_weights))
-        return ops.sign(scaled) * ops.maximum(magnitude, 0.0)
+    def _code(self, latents: Tensor, hyper: Tensor, level_weights: Tensor) -> Coded:
+        """The four steps of the encoder: predict, round with regard to the rate, reconstruct."""
+        gain, inverse = self._gains(level_weights)
+        strength = self.rounding_strength(level_weights)
+        features = self._hyper_features(hyper, level_weights)
+        scale_features = self.scale_network.features(hyper, level_weights)
+        known = residuals = None
+        scaled, indices = ops.zeros_like(latents), ops.zeros_like(latents)
+        for number, (step, mask) in enumerate(zip(self.steps, step_masks(latents), strict=True)):
+            features, mean = step(features, self._normalise(known), level_weights)
+            index = self.scale_network.step_indices(number, scale_features, residuals, level_weights)
+            soft = (latents - mean) * gain
+            rounded = rate_distortion_round(soft, index, strength)
+            residual = rounded + (soft - ops.stop_gradient(soft))
+            scaled, indices = scaled + mask * soft, indices + mask * index
+            update, coded = mask * (mean + residual * inverse), mask * residual
+            known = update if known is None else known + update
+            residuals = coded if residuals is None else residuals + coded
+        return Coded(known, residuals, scaled, indices)
 
     def encode(self, pixels: Tensor, level_weights: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels (batch, height, width, 3) float32 0..255, sides multiples of 64 -> (z, r), integers in float32.
@@ -135,16 +166,7 @@ class Autoencoder(keras.Model):
         """
         latents = self.analysis(pixels, level_weights)
         hyper = ops.floor(self._hyper_latents(latents, level_weights) + 0.5)
-        gain, inverse = self._gains(level_weights)
-        features = self._hyper_features(hyper, level_weights)
-        known, residuals = None, ops.zeros_like(latents)
-        for step, mask in zip(self.steps, step_masks(latents), strict=True):
-            features, mean = step(features, self._normalise(known), level_weights)
-            residual = self._quantise((latents - mean) * gain, level_weights)
-            residuals = residuals + mask * residual
-            update = mask * (mean + residual * inverse)
-            known = update if known is None else known + update
-        return hyper, residuals
+        return hyper, self._code(latents, hyper, level_weights).residuals
 
     def reconstruct_latents(self, hyper: Tensor, residuals: Tensor, level_weights: Tensor) -> Tensor:
         """(z, r) -> latents: prediction plus residual, step by step."""
@@ -176,22 +198,6 @@ class Autoencoder(keras.Model):
         """The same with the rate of the rounded symbols: what a file would hold."""
         return self._pass(pixels, level_weights, None, None)
 
-    def coded_pass(self, pixels: Tensor, level_weights: Tensor) -> TrainingPass:
-        """As `evaluation_pass`, for the symbols that `encode` gives, dead zone included; no gradient."""
-        hyper, residuals = self.encode(pixels, level_weights)
-        hyper_bits = logistic_bits(hyper, self.scale_network.hyper_indices(level_weights))
-        scale_features = self.scale_network.features(hyper, level_weights)
-        known, indices = None, ops.zeros_like(residuals)
-        for number, mask in enumerate(step_masks(residuals)):
-            index = self.scale_network.step_indices(number, scale_features, known, level_weights)
-            indices = indices + mask * index
-            known = mask * residuals if known is None else known + mask * residuals
-        return TrainingPass(
-            pixels=self.decode(hyper, residuals, level_weights),
-            residual_bits=ops.sum(logistic_bits(residuals, indices), axis=(1, 2, 3)),
-            hyper_bits=ops.sum(hyper_bits, axis=(1, 2, 3)),
-        )
-
     def _pass(
         self, pixels: Tensor, level_weights: Tensor, hyper_noise: Tensor | None, residual_noise: Tensor | None
     ) -> TrainingPass:
@@ -202,25 +208,10 @@ class Autoencoder(keras.Model):
             hyper_soft, hyper, self.scale_network.hyper_indices(level_weights), hyper_noise
         )
 
-        gain, inverse = self._gains(level_weights)
-        features = self._hyper_features(hyper, level_weights)
-        scale_features = self.scale_network.features(hyper, level_weights)
-        known = known_residuals = None
-        scaled, indices = ops.zeros_like(latents), ops.zeros_like(latents)
-        for number, (step, mask) in enumerate(zip(self.steps, step_masks(latents), strict=True)):
-            features, mean = step(features, self._normalise(known), level_weights)
-            index = self.scale_network.step_indices(number, scale_features, known_residuals, level_weights)
-            soft = (latents - mean) * gain
-            residual = straight_through_round(soft)
-            scaled = scaled + mask * soft
-            indices = indices + mask * index
-            update = mask * (mean + residual * inverse)
-            known = update if known is None else known + update
-            coded = mask * residual
-            known_residuals = coded if known_residuals is None else known_residuals + coded
-        residual_bits = rate_in_bits(scaled, known_residuals, indices, residual_noise)
+        coded = self._code(latents, hyper, level_weights)
+        residual_bits = rate_in_bits(coded.scaled, coded.residuals, coded.indices, residual_noise)
         return TrainingPass(
-            pixels=self._synthesise(known, level_weights),
+            pixels=self._synthesise(coded.latents, level_weights),
             residual_bits=ops.sum(residual_bits, axis=(1, 2, 3)),
             hyper_bits=ops.sum(hyper_bits, axis=(1, 2, 3)),
         )
@@ -228,24 +219,3 @@ class Autoencoder(keras.Model):
 
 def _bounded_exp(tensor: Tensor) -> Tensor:
     return ops.exp(ops.clip(tensor, -LOG_GAIN_LIMIT, LOG_GAIN_LIMIT))
-
-
-def rate_in_bits(soft: Tensor, rounded: Tensor, indices: Tensor, noise: Tensor | None) -> Tensor:
-    """Bits of rounded symbols, with gradients that training can use.
-
-    The value, and the gradient of the table indices, are those of the rounded symbols: what a file holds. The
-    gradient of the symbols is that of the usual surrogate, uniform noise in place of rounding (Balle et al. 2017).
-    With noise alone, symbols that are nearly always zero look expensive: measured at the lowest level, 0.39
-    instead of 0.21 bits per pixel.
-
-    Args:
-        soft: symbols before rounding.
-        rounded: the same rounded.
-        indices: table indices.
-        noise: uniform in -0.5..0.5; None for the value alone.
-    """
-    bits = logistic_bits(ops.stop_gradient(rounded), indices)
-    if noise is None:
-        return bits
-    surrogate = logistic_bits(soft + noise, ops.stop_gradient(indices))
-    return bits + (surrogate - ops.stop_gradient(surrogate))

@@ -17,7 +17,7 @@ from aecodec.networks.autoencoder import Autoencoder
 ENCODER_ONLY = {
     "log_gain/rows": "encoder/log_gain/rows",
     "hyper_log_gain/rows": "encoder/hyper_log_gain/rows",
-    "dead_zone/rows": "encoder/dead_zone/rows",
+    "rounding_strength/rows": "encoder/rounding_strength/rows",
 }
 """Stored under ``encoder/`` because decoding does not need them."""
 HALF_PRECISION_FROM = 2048
@@ -36,7 +36,7 @@ def stored_name(variable: Any) -> str:
 
 def _float_variables(model: Autoencoder) -> list[Any]:
     trained = [v for v in model.trainable_variables if not variable_name(v).startswith("scale_network/")]
-    return [*trained, model.dead_zone.rows]
+    return [*trained, model.rounding_strength.rows]
 
 
 def arrays_of(model: Autoencoder) -> dict[str, np.ndarray]:

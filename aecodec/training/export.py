@@ -85,8 +85,8 @@ def _require_equal(twin: np.ndarray, exact: np.ndarray, where: str) -> None:
         raise ModelError(f"expected the float twin to equal the integer network, found {share:.2%} of {where} differ")
 
 
-def tune_dead_zone(model: Autoencoder, pictures: PictureSet, candidates: Sequence[float], crops: int = 16) -> None:
-    """At each level node choose the dead zone with the least rate-distortion loss on random crops.
+def tune_rounding(model: Autoencoder, pictures: PictureSet, candidates: Sequence[float], crops: int = 16) -> None:
+    """At each level node choose the strength of `rate_distortion_round` with the least rate-distortion loss on random crops.
 
     The rate is that of the training distribution (`logistic_bits`), under the tables that the scale network
     chooses for the residuals as rounded.
@@ -100,12 +100,12 @@ def tune_dead_zone(model: Autoencoder, pictures: PictureSet, candidates: Sequenc
         lambdas = np.full(crops, a.lambda_of_level(level), np.float32)
         losses = []
         for candidate in candidates:
-            model.dead_zone.rows.assign(np.full(rows.shape, candidate, np.float32))
-            result = model.coded_pass(pixels, weights)
+            model.rounding_strength.rows.assign(np.full(rows.shape, candidate, np.float32))
+            result = model.evaluation_pass(pixels, weights)
             measured = rate_distortion(result, keras.ops.convert_to_tensor(pixels), lambdas)
             losses.append(float(np.mean(keras.ops.convert_to_numpy(measured.loss))))
         rows[node] = candidates[int(np.argmin(losses))]
-    model.dead_zone.rows.assign(rows)
+    model.rounding_strength.rows.assign(rows)
 
 
 def count_symbols(
@@ -239,7 +239,7 @@ def export(
     assign_arrays(model, arrays)
     network = IntegerScaleNetwork.from_arrays(arrays)
     check_twin(model, network)
-    tune_dead_zone(model, training, np.arange(0, 0.26, 0.05).tolist())
+    tune_rounding(model, training, (0.25, 0.5, 0.75, 1.0))
     arrays |= arrays_of(model)
     tables = fitted_tables(count_symbols(model, network, training, crops))
     arrays |= tables.to_arrays()

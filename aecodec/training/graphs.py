@@ -16,6 +16,16 @@ from onnx import TensorProto, helper, numpy_helper
 from aecodec.networks.architecture import HYPER_PATCH, PATCH, STEPS, Architecture
 from aecodec.networks.autoencoder import LOG_GAIN_LIMIT
 from aecodec.networks.prediction import HYPER_UNIT, step_cells
+from aecodec.networks.quantisation import OFFSET_LIMIT, rounding_offsets
+from aecodec.networks.scales import (
+    ACTIVATION_TOP,
+    HYPER_LIMIT,
+    HYPER_STEP,
+    IntegerDepthwise,
+    IntegerLayer,
+    IntegerPointwise,
+    ScaleNetwork,
+)
 from aecodec.networks.transforms import (
     DETAIL_UNIT,
     LATENT_UNIT,
@@ -56,7 +66,7 @@ class GraphBuilder:
     def constant(self, values: np.ndarray | float | Sequence[int]) -> str:
         array = np.asarray(values)
         array = array.astype(np.int64 if array.dtype.kind == "i" else np.float32)
-        if array.size < 8:
+        if array.size < 3:
             name = f"constant_{array.dtype.kind}_{'_'.join(str(x) for x in array.ravel())}_{array.ndim}d"
         else:
             name = f"constant_{len(self.constants)}"
@@ -148,11 +158,94 @@ class GraphBuilder:
     def round(self, tensor: str) -> str:
         return self.node("Floor", self.node("Add", tensor, self.constant(np.float32(0.5))))
 
-    def quantise(self, scaled: str, dead_zone: str) -> str:
-        """`Autoencoder._quantise`."""
-        offset = self.node("Sub", self.constant(np.float32(0.5)), dead_zone)
-        magnitude = self.node("Floor", self.node("Add", self.node("Abs", scaled), offset))
-        return self.node("Mul", self.node("Sign", scaled), self.node("Relu", magnitude))
+    # -- the integer scale network, evaluated in floats: the encoder's choice of symbols may be approximate -----
+
+    def integer_layer(self, name: str, product: str, level_weights: str, channels: int, layer: IntegerLayer) -> str:
+        """Bias, rescaling and clipping behind the product of an integer layer."""
+        path = f"scales/{name}/bias"
+        if layer.level_nodes:
+            bias = self.round(self.node("MatMul", level_weights, self.weight(path, (layer.level_nodes, channels))))
+        else:
+            bias = self.weight(path, (channels,))
+        scaled = self.node(
+            "Mul", self.node("Add", product, bias), self.constant(np.float32(2.0**-layer.shift))
+        )
+        return self.node(
+            "Clip", self.round(scaled), self.constant(np.float32(0)), self.constant(np.float32(layer.top))
+        )
+
+    def integer_pointwise(
+        self, layer: IntegerPointwise, tensor: str, level_weights: str, inputs: int, grid: int
+    ) -> str:
+        outputs = layer.channels_out
+        self.multiplications += inputs * outputs / grid**2
+        weight = self.weight(f"scales/{layer.name}/weight", (outputs, inputs))
+        product = self.node("MatMul", tensor, self.node("Transpose", weight, perm=[1, 0]))
+        return self.integer_layer(layer.name, product, level_weights, outputs, layer)
+
+    def integer_depthwise(
+        self, layer: IntegerDepthwise, tensor: str, level_weights: str, channels: int, grid: int
+    ) -> str:
+        self.multiplications += 9 * channels / grid**2
+        weight = self.weight(f"scales/{layer.name}/weight", (3, 3, channels))
+        kernel = self.node("Unsqueeze", self.node("Transpose", weight, perm=[2, 0, 1]), self.constant([1]))
+        planar = self.node("Transpose", tensor, perm=[0, 3, 1, 2])
+        mixed = self.node(
+            "Conv", planar, kernel, group=channels, kernel_shape=[3, 3], pads=[1, 1, 1, 1]
+        )
+        product = self.node("Transpose", mixed, perm=[0, 2, 3, 1])
+        return self.integer_layer(layer.name, product, level_weights, channels, layer)
+
+    def scale_features(self, network: ScaleNetwork, hyper: str, level_weights: str) -> str:
+        """`ScaleNetwork.features`."""
+        limit = np.float32(HYPER_LIMIT)
+        values = self.node("Clip", hyper, self.constant(-limit), self.constant(limit))
+        values = self.node("Mul", values, self.constant(np.float32(HYPER_STEP)))
+        channels, grid = self.architecture.hyper_channels, HYPER_PATCH
+        for layer in network.hyper_layers:
+            if isinstance(layer, IntegerDepthwise):
+                values = self.integer_depthwise(layer, values, level_weights, channels, grid)
+                continue
+            values = self.integer_pointwise(layer, values, level_weights, channels, grid)
+            channels = layer.channels_out
+            if layer.name != "hyper_pointwise_0":
+                channels, grid = channels // 4, grid // 2
+                values = self.depth_to_space(values, 2, channels)
+        return values
+
+    def step_indices(
+        self, network: ScaleNetwork, step: int, features: str, residuals: str | None, level_weights: str
+    ) -> str:
+        """`ScaleNetwork.step_indices`."""
+        values, channels = features, self.architecture.scale_feature_width
+        if residuals is not None:
+            grown = self.node("Add", self.node("Abs", residuals), self.constant(np.float32(1)))
+            logarithm = self.node("Mul", self.node("Log", grown), self.constant(np.float32(32 / np.log(2))))
+            top = self.constant(np.float32(ACTIVATION_TOP))
+            values = self.node("Concat", values, self.node("Min", self.round(logarithm), top), axis=3)
+            channels += self.architecture.latent_channels
+        for layer in network.step_layers[step]:
+            if isinstance(layer, IntegerDepthwise):
+                values = self.integer_depthwise(layer, values, level_weights, channels, PATCH)
+            else:
+                values = self.integer_pointwise(layer, values, level_weights, channels, PATCH)
+                channels = layer.channels_out
+        return values
+
+    def rate_distortion_round(self, scaled: str, indices: str, strength: str) -> str:
+        """`aecodec.networks.quantisation.rate_distortion_round`."""
+        magnitude = self.node("Abs", scaled)
+        table = self.node("Cast", indices, to=TensorProto.INT64)
+        first, further = (self.constant(row) for row in rounding_offsets())
+        larger = self.node("GreaterOrEqual", magnitude, self.constant(np.float32(1.5)))
+        offset = self.node(
+            "Where", larger, self.node("Gather", further, table), self.node("Gather", first, table)
+        )
+        offset = self.node("Mul", strength, offset)
+        offset = self.node("Min", offset, self.constant(np.float32(OFFSET_LIMIT)))
+        threshold = self.node("Sub", self.constant(np.float32(0.5)), offset)
+        rounded = self.node("Floor", self.node("Add", magnitude, threshold))
+        return self.node("Mul", self.node("Sign", scaled), self.node("Relu", rounded))
 
     def gain(self, path: str, level_weights: str, channels: int) -> str:
         table = self.level_table(path, level_weights, channels)
@@ -276,13 +369,18 @@ def encoder_graph(architecture: Architecture) -> Graph:
     hyper = build.round(build.node("Mul", hyper, hyper_gain))
     gain = build.gain("encoder/log_gain", "level_weights", a.latent_channels)
     inverse = build.gain("log_inverse_gain", "level_weights", a.latent_channels)
-    dead_zone = build.level_table("encoder/dead_zone", "level_weights", a.latent_channels)
+    strength = build.level_table("encoder/rounding_strength", "level_weights", a.latent_channels)
+    network = ScaleNetwork(a)
+    scale_features = build.scale_features(network, hyper, "level_weights")
     features = build.hyper_synthesis(hyper, "level_weights")
     known: str | None = None
     residuals = ""
     for number, mask in enumerate(build.step_masks(*build.rows_and_columns(latents, 2))):
         features, mean = build.step(number, features, known, "level_weights")
-        residual = build.quantise(build.node("Mul", build.node("Sub", latents, mean), gain), dead_zone)
+        scaled = build.node("Mul", build.node("Sub", latents, mean), gain)
+        coded_so_far = residuals or None
+        indices = build.step_indices(network, number, scale_features, coded_so_far, "level_weights")
+        residual = build.rate_distortion_round(scaled, indices, strength)
         coded = build.node("Mul", mask, residual)
         residuals = build.node("Add", residuals, coded) if number else coded
         if number < STEPS - 1:
