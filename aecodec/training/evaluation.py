@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -29,7 +29,7 @@ class Evaluation:
         self.model = model
         self.levels = tuple(levels)
         self._batches = _batches(np.stack(centres(pictures, LARGEST_SIDE)))
-        self._measure = compiled(model, self._rate_distortion)
+        self._measure = compiled_measurement(model)
 
     def measure(self) -> dict[str, Any]:
         """Means over the pictures: ``bits_per_pixel``, ``psnr`` in dB and ``losses``, lists in the order of
@@ -56,10 +56,19 @@ class Evaluation:
         rate, distortion, loss = (np.concatenate(column) for column in zip(*results, strict=True))
         return float(np.mean(rate)), float(np.mean(psnr(distortion))), float(np.mean(loss))
 
-    def _rate_distortion(self, pixels: Tensor, level_weights: Tensor, lambdas: Tensor) -> tuple[Tensor, ...]:
-        result = self.model.evaluation_pass(pixels, level_weights)
+
+def compiled_measurement(model: Autoencoder) -> Callable[[Any, Any, Any], tuple[Tensor, Tensor, Tensor]]:
+    """A compiled function (pixels, level weights, lambdas) -> the three fields of `RateDistortion`.
+
+    The rate is that of rounded symbols, under the training distribution.
+    """
+
+    def measure(pixels: Tensor, level_weights: Tensor, lambdas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        result = model.evaluation_pass(pixels, level_weights)
         measured = rate_distortion(result, pixels, lambdas)
         return measured.bits_per_pixel, measured.mean_squared_error, measured.loss
+
+    return compiled(model, measure)
 
 
 def _batches(pixels: np.ndarray) -> list[np.ndarray]:

@@ -1,13 +1,14 @@
 """ONNX graphs of a model, built directly from its layers: no weights inside, only their names and shapes.
 
-A direct build keeps channels last, where a pointwise layer is one matrix product; converters from Keras give slower
-graphs (measured: DESIGN notes in formats/aec.md, section 11). Every node mirrors a line of `aecodec.networks`.
+A direct build keeps channels last, where a pointwise layer is one matrix product; converters from Keras give
+slower graphs, which transpose around every convolution. Every node mirrors a line of `aecodec.networks`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -41,9 +42,16 @@ SYMBOL_LIMIT = 32767.0
 
 @dataclass(frozen=True)
 class Graph:
-    """A serialised ONNX model whose weights are external, and what it costs."""
+    """An ONNX model whose weights are external, and what it costs.
+
+    Attributes:
+        model: without the bytes of its weights.
+        weights: their names, those of a model folder's arrays.
+        kmac_per_pixel: thousands of multiply-accumulate operations for each pixel of the picture.
+    """
 
     model: onnx.ModelProto
+    weights: tuple[str, ...]
     kmac_per_pixel: float
 
 
@@ -63,7 +71,7 @@ class GraphBuilder:
         self.nodes.append(helper.make_node(operator, list(inputs), names, **attributes))
         return names[0]
 
-    def constant(self, values: np.ndarray | float | Sequence[int]) -> str:
+    def constant(self, values: np.ndarray | np.floating[Any] | Sequence[int]) -> str:
         array = np.asarray(values)
         array = array.astype(np.int64 if array.dtype.kind == "i" else np.float32)
         if array.size < 3:
@@ -158,13 +166,17 @@ class GraphBuilder:
     def round(self, tensor: str) -> str:
         return self.node("Floor", self.node("Add", tensor, self.constant(np.float32(0.5))))
 
-    # -- the integer scale network, evaluated in floats: the encoder's choice of symbols may be approximate -----
+    # -- the integer scale network, in floats: the encoder's choice of symbols may be approximate ------------
 
-    def integer_layer(self, name: str, product: str, level_weights: str, channels: int, layer: IntegerLayer) -> str:
+    def integer_layer(
+        self, name: str, product: str, level_weights: str, channels: int, layer: IntegerLayer
+    ) -> str:
         """Bias, rescaling and clipping behind the product of an integer layer."""
         path = f"scales/{name}/bias"
         if layer.level_nodes:
-            bias = self.round(self.node("MatMul", level_weights, self.weight(path, (layer.level_nodes, channels))))
+            bias = self.round(
+                self.node("MatMul", level_weights, self.weight(path, (layer.level_nodes, channels)))
+            )
         else:
             bias = self.weight(path, (channels,))
         scaled = self.node(
@@ -190,9 +202,7 @@ class GraphBuilder:
         weight = self.weight(f"scales/{layer.name}/weight", (3, 3, channels))
         kernel = self.node("Unsqueeze", self.node("Transpose", weight, perm=[2, 0, 1]), self.constant([1]))
         planar = self.node("Transpose", tensor, perm=[0, 3, 1, 2])
-        mixed = self.node(
-            "Conv", planar, kernel, group=channels, kernel_shape=[3, 3], pads=[1, 1, 1, 1]
-        )
+        mixed = self.node("Conv", planar, kernel, group=channels, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
         product = self.node("Transpose", mixed, perm=[0, 2, 3, 1])
         return self.integer_layer(layer.name, product, level_weights, channels, layer)
 
@@ -316,9 +326,7 @@ class GraphBuilder:
             inputs += a.latent_channels
         features = self.pointwise(f"{path}/enter", features, inputs, a.prediction_width, 16)
         blocks = a.prediction_blocks if number else 1
-        features = self.block_stack(
-            f"{path}/blocks", blocks, features, level_weights, a.prediction_width, 16
-        )
+        features = self.block_stack(f"{path}/blocks", blocks, features, level_weights, a.prediction_width, 16)
         return features, self.pointwise(f"{path}/leave", features, a.prediction_width, a.latent_channels, 16)
 
     def synthesis(self, latents: str, level_weights: str) -> str:
@@ -327,14 +335,21 @@ class GraphBuilder:
             "synthesis/enter", self.normalised(latents), a.latent_channels, a.sixteenth_width, 16
         )
         features = self.block_stack(
-            "synthesis/sixteenth", a.synthesis_sixteenth_blocks, features, level_weights, a.sixteenth_width, 16
+            "synthesis/sixteenth",
+            a.synthesis_sixteenth_blocks,
+            features,
+            level_weights,
+            a.sixteenth_width,
+            16,
         )
         features = self.pointwise("synthesis/up", features, a.sixteenth_width, 4 * a.eighth_width, 16)
         features = self.depth_to_space(features, 2, a.eighth_width)
         features = self.block_stack(
             "synthesis/eighth", a.synthesis_eighth_blocks, features, level_weights, a.eighth_width, 8
         )
-        detail = self.depth_to_space(self.pointwise("synthesis/leave", features, a.eighth_width, 192, 8), 8, 3)
+        detail = self.depth_to_space(
+            self.pointwise("synthesis/leave", features, a.eighth_width, 192, 8), 8, 3
+        )
         detail = self.node("Mul", detail, self.constant(np.float32(DETAIL_UNIT)))
         linear = self.shortcut("synthesis/shortcut", latents, LATENT_UNIT, a.latent_channels, 768)
         pixels = self.node("Add", self.depth_to_space(linear, PATCH, 3), detail)
@@ -350,7 +365,7 @@ class GraphBuilder:
             ir_version=IR_VERSION,
             producer_name="aecodec",
         )
-        return Graph(model, self.multiplications / 1000)
+        return Graph(model, tuple(self.weights), self.multiplications / 1000)
 
     def output(self, tensor: str, name: str) -> None:
         self.nodes.append(helper.make_node("Identity", [tensor], [name]))
@@ -430,7 +445,8 @@ def decoder_graph(architecture: Architecture) -> Graph:
 def halos(architecture: Architecture) -> dict[str, int]:
     """Pixels, multiples of 64, beyond which nothing reaches into a window: {"encoder": ..., "decoder": ...}.
 
-    Every depthwise layer reaches one position further; grids are aligned, so each coarser grid rounds up.
+    Every depthwise layer reaches one position further; grids are aligned, so each coarser grid rounds up. The
+    encoder looks at hyper-latents through the scale network too, which reaches further than the prediction.
     """
     a = architecture
 
@@ -441,13 +457,14 @@ def halos(architecture: Architecture) -> dict[str, int]:
 
     prediction = 1 + a.prediction_blocks * (STEPS - 1)
     hyper_synthesis = ((16, 1), (32, 1), (HYPER_PATCH, 0))
+    scale_features = ((16, 1), (32, 1), (HYPER_PATCH, 1))
     decoder = reach(
         0, (8, a.synthesis_eighth_blocks), (16, a.synthesis_sixteenth_blocks + prediction), *hyper_synthesis
     )
     encoder = reach(
         0,
         (16, prediction),
-        *hyper_synthesis,
+        *scale_features,
         (32, 1),
         (16, 1 + a.analysis_sixteenth_blocks),
         (8, a.analysis_eighth_blocks),
