@@ -277,14 +277,18 @@ class ScaleNetwork(keras.layers.Layer):
                 where unknown; None in step 0.
             level_weights: (batch, nodes).
         """
-        if known is not None:
-            magnitude = ops.abs(ops.stop_gradient(known))
-            logarithm = ops.floor(32.0 * ops.log2(1.0 + magnitude) + 0.5)
-            logarithm = ops.minimum(logarithm, float(ACTIVATION_TOP))
-            features = ops.concatenate([features, logarithm], axis=-1)
+        features = self.step_inputs(features, known)
         for layer in self.step_layers[step]:
             features = layer(features, level_weights)
         return features
+
+    def step_inputs(self, features: Tensor, known: Tensor | None) -> Tensor:
+        """The features and, behind them, what the magnitudes of known residuals tell (`magnitude_table`)."""
+        if known is None:
+            return features
+        magnitude = ops.abs(ops.stop_gradient(known))
+        logarithm = ops.floor(32.0 * ops.log2(1.0 + magnitude) + 0.5)
+        return ops.concatenate([features, ops.minimum(logarithm, float(ACTIVATION_TOP))], axis=-1)
 
     def _integer_layers(self) -> list[IntegerPointwise | IntegerDepthwise]:
         return [*self.hyper_layers, *(layer for layers in self.step_layers for layer in layers)]

@@ -123,7 +123,7 @@ def measure_held_out(
         levels: to measure at.
 
     Returns:
-        Means, a row for each level: ``level``, ``bits_per_pixel`` (a list in the order of ``models``), ``psnr``.
+        Means, a row for each level: ``level``, ``bits_per_pixel`` (in the order of ``models``), ``psnr``.
     """
     return [_measure_level(runtime, models, centres(pictures, CENTRE), int(level)) for level in levels]
 
