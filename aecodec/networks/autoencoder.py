@@ -27,15 +27,21 @@ LOG_GAIN_LIMIT = 12.0
 HYPER_LOG_GAIN_AT_LEVEL_0 = -1.4
 """Initial log-gain of hyper-latents at the lowest level, rising to 0 at the highest."""
 ROUNDING_STRENGTH = 0.5
-"""Of `rate_distortion_round`. Measured after 950 steps on held-out tiles, loss against rounding to the nearest: 0.5
-saves 2.3 to 4.0 % at every level, 0.75 and 1 save less."""
+"""Of `rate_distortion_round`. Measured after 950 steps on held-out tiles, loss against rounding to the
+nearest: 0.5 saves 2.3 to 4.0 % at every level, 0.75 and 1 save less."""
 STEP_AT_UNIT_LAMBDA = 4.0
 """Initial quantisation step in grey levels, times the square root of lambda."""
 
 
 @dataclass(frozen=True)
 class TrainingPass:
-    """pixels: reconstruction (batch, height, width, 3); residual_bits, hyper_bits: (batch,) per picture."""
+    """What a pass gives, float32.
+
+    Attributes:
+        pixels: the decoded pictures (batch, height, width, 3), neither clipped nor rounded.
+        residual_bits: (batch,), of all residuals of a picture, under the training distribution.
+        hyper_bits: (batch,), of all its hyper-latents.
+    """
 
     pixels: Tensor
     residual_bits: Tensor
@@ -44,9 +50,13 @@ class TrainingPass:
 
 @dataclass(frozen=True)
 class Coded:
-    """What the four steps give, (batch, height/16, width/16, latent channels) each.
+    """What the four steps give, (batch, height/16, width/16, latent channels) float32 each.
 
-    latents: reconstructed; residuals: rounded; scaled: residuals before rounding; indices: their tables.
+    Attributes:
+        latents: as the decoder reconstructs them.
+        residuals: rounded.
+        scaled: residuals in quantisation steps, before rounding.
+        indices: their tables, 0..63.
     """
 
     latents: Tensor
@@ -59,7 +69,12 @@ class Autoencoder(keras.Model):
     """Analysis, synthesis, prediction and scales of one model."""
 
     def __init__(self, architecture: Architecture, *, dtype: Any = "float32") -> None:
-        """``dtype`` is the policy of the heavy layers; latents, gains and entropy parts stay float32."""
+        """Fresh weights; training begins with `set_linear_transform`.
+
+        Args:
+            architecture: the sizes.
+            dtype: Keras policy of the heavy layers; latents, gains and entropy parts stay float32.
+        """
         super().__init__(name="autoencoder", dtype="float32")
         a = architecture
         self.architecture = a
@@ -160,16 +175,22 @@ class Autoencoder(keras.Model):
         return Coded(known, residuals, scaled, indices)
 
     def encode(self, pixels: Tensor, level_weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels (batch, height, width, 3) float32 0..255, sides multiples of 64 -> (z, r), integers in float32.
+        """The encoder graph.
 
-        z: (batch, height/64, width/64, hyper channels); r: (batch, height/16, width/16, latent channels).
+        Args:
+            pixels: (batch, height, width, 3) float32, 0..255, sides multiples of 64.
+            level_weights: (batch, nodes), of `level_weights`.
+
+        Returns:
+            Integers in float32: hyper-latents z (batch, height/64, width/64, hyper channels), residuals r
+            (batch, height/16, width/16, latent channels).
         """
         latents = self.analysis(pixels, level_weights)
         hyper = ops.floor(self._hyper_latents(latents, level_weights) + 0.5)
         return hyper, self._code(latents, hyper, level_weights).residuals
 
     def reconstruct_latents(self, hyper: Tensor, residuals: Tensor, level_weights: Tensor) -> Tensor:
-        """(z, r) -> latents: prediction plus residual, step by step."""
+        """(z, r) -> latents, shaped as r: prediction plus residual, step by step."""
         _, inverse = self._gains(level_weights)
         features = self._hyper_features(hyper, level_weights)
         known = None
@@ -180,22 +201,29 @@ class Autoencoder(keras.Model):
         return known
 
     def decode(self, hyper: Tensor, residuals: Tensor, level_weights: Tensor) -> Tensor:
-        """(z, r) as `encode` gives them -> pixels float32, neither clipped nor rounded."""
+        """The decoder graph.
+
+        (z, r) as `encode` gives them -> pixels (batch, height, width, 3) float32, on the scale 0..255,
+        neither clipped nor rounded.
+        """
         latents = self.reconstruct_latents(hyper, residuals, level_weights)
         return self._synthesise(latents, level_weights)
 
     def training_pass(
         self, pixels: Tensor, level_weights: Tensor, hyper_noise: Tensor, residual_noise: Tensor
     ) -> TrainingPass:
-        """One differentiable pass: uniform noise for the rate, straight-through rounding for everything else.
+        """`evaluation_pass` with gradients: straight through rounding, and those of `rate_in_bits`.
 
-        hyper_noise, residual_noise: shapes of z and r, uniform in -0.5..0.5. `evaluation_pass` measures the true
-        rate, of rounded symbols.
+        Args:
+            pixels: as for `encode`.
+            level_weights: as for `encode`.
+            hyper_noise: uniform in -0.5..0.5, of the shape of z.
+            residual_noise: the same, of the shape of r.
         """
         return self._pass(pixels, level_weights, hyper_noise, residual_noise)
 
     def evaluation_pass(self, pixels: Tensor, level_weights: Tensor) -> TrainingPass:
-        """The same with the rate of the rounded symbols: what a file would hold."""
+        """The pixels and the rate of the symbols that `encode` gives: what a file would hold."""
         return self._pass(pixels, level_weights, None, None)
 
     def _pass(

@@ -10,8 +10,8 @@ from aecodec.networks.layers import Tensor
 from aecodec.networks.scales import SCALE_MAX, SCALE_MIN, logistic_bits
 
 BITS_PER_SQUARED_STEP = 16.0 / 3.0
-"""What one squared quantisation step of error costs, in bits, when the step is 4/sqrt(lambda) grey levels and the
-transform orthonormal: lambda * step**2 / 3."""
+"""What one squared quantisation step of error costs, in bits, when the step is 4/sqrt(lambda) grey levels and
+the transform orthonormal: lambda * step**2 / 3."""
 OFFSET_LIMIT = 0.4
 """No magnitude is rounded down further than from 0.9 above."""
 
@@ -19,8 +19,9 @@ OFFSET_LIMIT = 0.4
 def rounding_offsets() -> np.ndarray:
     """(2, tables) float32: by how much the rounding threshold moves up, for magnitude 1 and for larger ones.
 
-    Rounding to k instead of k - 1 pays when it saves more distortion than it costs bits (trellis-less
-    rate-distortion-optimised quantisation; Sullivan 1996 for the dead zone that follows for Laplacians).
+    Rounding to k instead of k - 1 pays when it saves more distortion than it costs bits (rate-distortion
+    optimised quantisation without a trellis; for Laplacians it gives the dead zone of Sullivan, "Efficient
+    scalar quantization of exponential and Laplacian random variables", 1996).
     """
     scales = SCALE_MIN * (SCALE_MAX / SCALE_MIN) ** (np.arange(TABLE_COUNT) / (TABLE_COUNT - 1))
 
@@ -39,8 +40,8 @@ def rate_distortion_round(scaled: Tensor, indices: Tensor, strength: Tensor) -> 
     Args:
         scaled: (batch, height, width, channels).
         indices: table indices of the same shape.
-        strength: broadcastable; 0 rounds to the nearest, 1 follows the full cost in bits. Between lies the best:
-            a residual rounded away also makes the later steps' predictions worse.
+        strength: broadcastable; 0 rounds to the nearest, 1 follows the full cost in bits. Between lies the
+            best: a residual rounded away also makes the later steps' predictions worse.
     """
     magnitude = ops.abs(scaled)
     first, further = rounding_offsets()
@@ -56,9 +57,9 @@ def rate_in_bits(soft: Tensor, rounded: Tensor, indices: Tensor, noise: Tensor |
     """Bits of rounded symbols, with gradients that training can use.
 
     The value, and the gradient of the table indices, are those of the rounded symbols: what a file holds. The
-    gradient of the symbols is that of the usual surrogate, uniform noise in place of rounding (Balle et al. 2017).
-    With noise alone, symbols that are nearly always zero look expensive: measured at the lowest level, 0.39
-    instead of 0.21 bits per pixel.
+    gradient of the symbols is that of the usual surrogate, uniform noise in place of rounding (Balle et al.,
+    "End-to-end optimized image compression", ICLR 2017). With noise alone, symbols that are nearly always
+    zero look expensive: measured at the lowest level, 0.39 instead of 0.21 bits per pixel.
 
     Args:
         soft: symbols before rounding.

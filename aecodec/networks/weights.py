@@ -1,7 +1,7 @@
 """Between Keras variables and the named arrays of a model folder.
 
-Large kernels are stored as float16, tables and biases as float32. The scale network is stored as the integers that
-decide the bytes; its float twin is read back from them.
+Large kernels are stored as float16, tables and biases as float32. The scale network is stored as the integers
+that decide the bytes; its float twin is read back from them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def variable_name(variable: Any) -> str:
 
 
 def stored_name(variable: Any) -> str:
+    """The name of a variable's array in a model folder."""
     name = variable_name(variable)
     return ENCODER_ONLY.get(name, name)
 
@@ -51,7 +52,12 @@ def arrays_of(model: Autoencoder) -> dict[str, np.ndarray]:
 
 
 def assign_arrays(model: Autoencoder, arrays: Mapping[str, np.ndarray]) -> None:
-    """The inverse of `arrays_of`. Raises KeyError or ValueError where an array is missing or misshapen."""
+    """The inverse of `arrays_of`.
+
+    Raises:
+        KeyError: an array is missing.
+        ValueError: an array has another shape than the architecture says.
+    """
     for variable in [*_float_variables(model), model.normaliser]:
         name = stored_name(variable)
         if arrays[name].shape != tuple(variable.shape):

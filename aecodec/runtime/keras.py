@@ -1,4 +1,9 @@
-"""The reference runtime: the Keras networks themselves, on TensorFlow or JAX (CPU or GPU)."""
+"""The reference runtime: the Keras networks themselves, on TensorFlow or JAX (CPU or GPU).
+
+On a GPU, JAX computes with whole float32 products, as the tolerance between runtimes asks for. TensorFlow
+does so after ``tf.config.experimental.enable_tensor_float_32_execution(False)``, which is for the process to
+call.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,8 @@ from numpy.typing import NDArray
 from aecodec.errors import ModelError
 from aecodec.networks.architecture import Architecture
 from aecodec.networks.autoencoder import Autoencoder
+from aecodec.networks.compilation import compiled
+from aecodec.networks.weights import assign_arrays
 
 if TYPE_CHECKING:
     from aecodec.models import Model
@@ -22,15 +29,17 @@ __all__ = ["KerasRuntime", "build_autoencoder"]
 def build_autoencoder(model: Model, dtype: str = "float32") -> Autoencoder:
     """The Keras networks of an installed model, with its weights.
 
-    Raises:
-        ModelError: an array is missing or has another shape than the architecture says.
-    """
-    from aecodec.networks.weights import assign_arrays
+    Args:
+        model: the model.
+        dtype: Keras policy of the heavy layers.
 
-    autoencoder = Autoencoder(Architecture.from_dict(dict(model.manifest["architecture"])), dtype=dtype)
+    Raises:
+        ModelError: the manifest has no architecture, or an array is missing or does not fit it.
+    """
     try:
+        autoencoder = Autoencoder(Architecture.from_dict(model.manifest["architecture"]), dtype=dtype)
         assign_arrays(autoencoder, model.arrays)
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"Expected the weights of the model {model.name} in {model.folder} to fit its architecture, but "
             f"{error}: reinstall the model"
@@ -45,8 +54,8 @@ class KerasRuntime:
 
     def __init__(self, model: Model, dtype: str = "float32") -> None:
         self.autoencoder = build_autoencoder(model, dtype)
-        self._encode = _compiled(self.autoencoder.encode)
-        self._decode = _compiled(self.autoencoder.decode)
+        self._encode = compiled(self.autoencoder, self.autoencoder.encode)
+        self._decode = compiled(self.autoencoder, self.autoencoder.decode)
         self._lock = Lock()
 
     def encode(self, pixels: NDArray[np.float32], level: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
@@ -63,22 +72,8 @@ class KerasRuntime:
         return np.asarray(keras.ops.convert_to_numpy(pixels), np.float32)[0]
 
     def _level_weights(self, level: int) -> NDArray[np.float32]:
-        return self.autoencoder.level_weights(np.array([level]))
+        return np.asarray(self.autoencoder.level_weights(np.array([level])))
 
 
 def _symbols(tensor: Any) -> NDArray[np.int16]:
-    values = keras.ops.convert_to_numpy(tensor)[0]
-    return np.clip(values, -32767, 32767).astype(np.int16)
-
-
-def _compiled(function: Any) -> Any:
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(function)
-    if backend == "jax":
-        import jax
-
-        return jax.jit(function)
-    return function
+    return np.asarray(np.clip(keras.ops.convert_to_numpy(tensor)[0], -32767, 32767), np.int16)

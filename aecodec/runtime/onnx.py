@@ -1,7 +1,8 @@
 """The default runtime: ONNX Runtime on the CPU.
 
-The graphs hold no weights; they are given at load time as external initialisers out of the model's arrays, so they
-are stored once for all runtimes. A session is made when it is first needed: decoding never loads the encoder.
+The graphs hold no weights; they are given at load time as external initialisers out of the model's arrays, so
+they are stored once for all runtimes. A session is made when it is first needed: decoding never loads the
+encoder.
 """
 
 from __future__ import annotations
@@ -91,10 +92,12 @@ class OnnxRuntime:
             return onnxruntime.InferenceSession(
                 path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
+        except ModelError:
+            raise
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise ModelError(
-                f"Expected the {graph} of the model {self.model.name} and its weights in {self.model.folder}, "
-                f"which cannot be loaded ({error}): reinstall the model"
+                f"Expected the {graph} of the model {self.model.name} and its weights in "
+                f"{self.model.folder}, which cannot be loaded ({error}): reinstall the model"
             ) from error
         except Exception as error:  # ONNX Runtime's own exceptions derive from Exception alone
             raise ModelError(
