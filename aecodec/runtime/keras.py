@@ -69,7 +69,7 @@ class KerasRuntime:
         floats = z[None].astype(np.float32), r[None].astype(np.float32)
         with self._lock:
             pixels = self._decode(*floats, self._level_weights(level))
-        return np.asarray(keras.ops.convert_to_numpy(pixels), np.float32)[0]
+        return np.asarray(keras.ops.convert_to_numpy(pixels)[0], np.float32)
 
     def _level_weights(self, level: int) -> NDArray[np.float32]:
         return np.asarray(self.autoencoder.level_weights(np.array([level])))

@@ -81,7 +81,7 @@ def check_runtimes(runtime: Runtime, model: Autoencoder, pixels: np.ndarray) -> 
 
 def _numpy(tensor: object) -> np.ndarray:
     """The first (and only) sample of a batch."""
-    return np.asarray(keras.ops.convert_to_numpy(tensor))[0]
+    return np.asarray(keras.ops.convert_to_numpy(tensor)[0])
 
 
 def _require_equal(twin: np.ndarray, exact: np.ndarray, where: str) -> None:

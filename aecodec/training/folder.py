@@ -70,7 +70,9 @@ def register(folder: Path, *, default: bool) -> None:
         default: whether encoders are to use it unless told otherwise; the first model is used anyway.
     """
     path = folder.parent / REGISTRY_FILE
-    content = json.loads(path.read_text()) if path.exists() else {"default": "", "models": {}}
+    content: dict[str, Any] = {"default": "", "models": {}}
+    if path.exists():
+        content = json.loads(path.read_text())
     manifest = json.loads((folder / MANIFEST_FILE).read_text())
     others = {key: name for key, name in content["models"].items() if name != folder.name}
     content["models"] = others | {manifest["model_id"]: folder.name}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -12,9 +13,10 @@ from aecodec.networks.architecture import PRESETS
 from aecodec.training.plan import OPTIMIZERS, TrainingPlan
 
 _P = TrainingPlan
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def _option(name: str, default: Any, text: str) -> Any:
+def _option(name: str, default: Any, text: str) -> Callable[[_Command], _Command]:
     return click.option(name, default=default, show_default=True, help=text)
 
 
