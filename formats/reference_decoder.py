@@ -67,6 +67,11 @@ class Header:
         return -(-self.height // 64) * 64, -(-self.width // 64) * 64
 
     @property
+    def chunks(self) -> int:
+        """The number of chunks."""
+        return -(-self.width // self.chunk_side) * -(-self.height // self.chunk_side)
+
+    @property
     def boxes(self) -> list[tuple[slice, slice]]:
         """(rows, columns) in units of 64 pixels of each chunk (section 6)."""
         side = self.chunk_side // 64
@@ -89,13 +94,13 @@ def read_header(data: bytes) -> Header:
     demand(width >= 1 and height >= 1, "corrupted", "the picture is empty")
     demand(max(width, height) <= 32768 and width * height <= 2**28, "too large", f"{width} x {height} pixels")
     header = Header(flags, layout, depth, level, 64 * side, width, height, data[24:32])
-    demand(5 * len(header.boxes) + flags <= 2**19, "too large", "too many chunks")
+    demand(5 * header.chunks + flags <= 2**19, "too large", "too many chunks")
     return header
 
 
 def read_sections(data: bytes, header: Header) -> dict[int, list[bytes]]:
     """The payloads of the critical sections, by kind."""
-    chunks = len(header.boxes)
+    chunks = header.chunks
     found: dict[int, list[bytes]] = {kind: [] for kind in range(1, 7)}
     lengths = dict.fromkeys(range(256), 0)
     position, last, count = 36, 0, 0
@@ -423,7 +428,8 @@ def read_alpha(data: bytes, header: Header) -> Plane:
     demand(chunks[0][1] == start, "corrupted", "alpha: size or kind of the PNG file")
     stream, pitch = zlib.decompressobj(), header.width * header.depth // 8
     try:
-        rows = stream.decompress(b"".join(body for _, body in chunks), header.height * (1 + pitch) + 1)
+        data = b"".join(body for _, body in chunks[1:-1])
+        rows = stream.decompress(data, header.height * (1 + pitch) + 1)
     except zlib.error as error:
         raise RefusedError("corrupted", f"alpha: {error}") from error
     whole = stream.eof and not stream.unused_data and len(rows) == header.height * (1 + pitch)
