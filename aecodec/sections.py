@@ -33,8 +33,9 @@ def chunk_symbols(payloads: Sequence[bytes], header: Header, index: int, entropy
 def sections_of(picture: Picture, chunks: Sequence[ChunkBytes]) -> Iterator[Section]:
     """All sections in the order of the file.
 
-    Metadata come first: a truncated file keeps its profile and orientation, and none can get lost unnoticed at
-    the end of a file whose symbols are whole. Then what a truncated file can do without, the most needed first.
+    Metadata come first: a truncated file keeps its profile and orientation, and none can get lost unnoticed
+    at the end of a file whose symbols are whole. Then what a truncated file can do without, the most needed
+    first.
     """
     metadata = (
         (SectionKind.ICC_PROFILE, picture.icc_profile),

@@ -2,7 +2,7 @@
 
 python -m bench.agreement runtimes --images DIR      files made under each runtime, decoded under every other
 python -m bench.agreement rate --images DIR          estimated bits against the bytes of the file
-python -m bench.agreement borders --images DIR       error at the columns beside 16x16 borders against elsewhere
+python -m bench.agreement borders --images DIR       error beside 16x16 borders against elsewhere
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ def _compare(root: Path, names: list[str], model: str | None) -> None:
     click.echo(f"files: {total} ({len(names)} pictures, made under {', '.join(RUNTIMES)})")
     click.echo(f"files whose symbols differ between runtimes: {hashes_differ}")
     click.echo(
-        f"largest difference of decoded 8-bit samples: {worst_peak}; largest rms of a picture: {worst_rms:.4f}"
+        f"largest difference of decoded 8-bit samples: {worst_peak}; "
+        f"largest rms of a picture: {worst_rms:.4f}"
     )
     click.echo(f"files equal byte for byte to the one made under onnx: {same_file} of {total}")
     if worst_peak > PEAK_TOLERANCE or hashes_differ:
@@ -150,7 +151,8 @@ def rate(images: Path | None, model: str | None, qualities: tuple[int, ...]) -> 
             rows.append((name, quality, estimated, len(data), len(data) - overhead))
     difference = [payload / estimated - 1 for _, _, estimated, _, payload in rows]
     click.echo(
-        f"files: {len(rows)}; payload over estimate: mean {np.mean(difference):+.4%}, worst {max(difference):+.4%}"
+        f"files: {len(rows)}; payload over estimate: "
+        f"mean {np.mean(difference):+.4%}, worst {max(difference):+.4%}"
     )
     whole = [total - estimated for _, _, estimated, total, _ in rows]
     click.echo(f"whole file over estimate: mean {np.mean(whole):.1f} bytes, largest {max(whole):.1f} bytes")
@@ -174,7 +176,8 @@ def borders(images: Path | None, model: str | None, qualities: tuple[int, ...]) 
                 elsewhere.append(plane[:, ~beside].mean())
         ratio = float(np.mean(at_border) / np.mean(elsewhere))
         click.echo(
-            f"quality {quality}: {np.mean(at_border):.4f} at borders, {np.mean(elsewhere):.4f} elsewhere, {ratio - 1:+.2%}"
+            f"quality {quality}: {np.mean(at_border):.4f} at borders, "
+            f"{np.mean(elsewhere):.4f} elsewhere, {ratio - 1:+.2%}"
         )
 
 
