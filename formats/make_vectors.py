@@ -282,6 +282,8 @@ def _header_cases() -> Iterator[Invalid]:
     ):
         size = struct.pack("<2I", width, height)
         yield Invalid(name, f"{width} x {height} pixels", kind, _with_header(data, 16, *size))
+    large = _with_header(_with_header(data, 16, *struct.pack("<2I", 4097, 64)), 13, 255)
+    yield Invalid("large-chunk", "a chunk of 4160 pixels a side", "too large", large)
 
 
 def _section_cases() -> Iterator[Invalid]:

@@ -94,6 +94,7 @@ def read_header(data: bytes) -> Header:
     demand(width >= 1 and height >= 1, "corrupted", "the picture is empty")
     demand(max(width, height) <= 32768 and width * height <= 2**28, "too large", f"{width} x {height} pixels")
     header = Header(flags, layout, depth, level, 64 * side, width, height, data[24:32])
+    demand(min(header.chunk_side, max(header.padded)) <= 4096, "too large", "the chunks are too large")
     demand(5 * header.chunks + flags <= 2**19, "too large", "too many chunks")
     return header
 

@@ -650,6 +650,20 @@ def test_the_largest_picture_in_the_smallest_chunks_is_within_the_limits() -> No
         read_header(write_header(head), limits=Limits(max_sections=5 * head.chunk_count))
 
 
+def test_a_chunk_that_needs_much_memory_is_refused_before_it_is_decoded() -> None:
+    def headed(width: int, height: int, chunk_side: int) -> Header:
+        return Header(width=width, height=height, level=0, model_id=MODEL_ID, chunk_side=chunk_side)
+
+    small = headed(4096, 4096, 16_320)  # a chunk is no larger than the picture
+    assert read_header(write_header(small)) == small
+    for large in (headed(4097, 1, 4160), headed(1, 4097, 16_320)):
+        with pytest.raises(LimitError, match="max_chunk_side"):
+            read_header(write_header(large))
+        assert read_header(write_header(large), limits=Limits(max_chunk_side=4160)) == large
+        with pytest.raises(LimitError, match="max_chunk_side"):
+            ContainerWriter(io.BytesIO(), large)
+
+
 @both_readers
 def test_a_flood_of_empty_sections_is_stopped(read: Reader) -> None:
     flood = write_header(PLAIN) + section_bytes(0x90) * 1001
