@@ -142,7 +142,8 @@ def _configured(codec: Codec, model: str | None, runtime: str, device: str) -> C
         return codec
     name, label = codec.name, codec.label
     if model is not None:
-        name, label = f"{name}-{model}", f"{label} {model}"
+        short = Path(model).name
+        name, label = f"{name}-{short}", f"{label} {short}"
     if (runtime, device) != ("onnx", "cpu"):
         name, label = f"{name}-{runtime}-{device}", f"{label} ({runtime}, {device})"
     return replace(codec, name=name, label=label, model=model, runtime=runtime, device=device)
