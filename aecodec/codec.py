@@ -31,7 +31,7 @@ from aecodec.container import (
     SectionKind,
     write_container,
 )
-from aecodec.entropy import ChunkBytes, encode_chunk
+from aecodec.entropy import ChunkBytes, EntropyModel, encode_chunk
 from aecodec.errors import InputError, ModelError, UnknownModelError
 from aecodec.image import (
     Picture,
@@ -43,6 +43,7 @@ from aecodec.image import (
     strip_metadata,
 )
 from aecodec.models import Model, default_model, find_model, load_model
+from aecodec.partial import estimate_missing
 from aecodec.runtime import Runtime, open_runtime
 from aecodec.sections import SectionSource, chunk_symbols, sections_of
 from aecodec.streams import ReadableFile, open_source
@@ -220,7 +221,8 @@ def decode_picture(
         scale: 1, 2, 4 or 8: a preview that is so many times smaller on each side, rounded up; each pixel is
             the mean of a square of the decoded picture. With a region, the squares that it touches.
         allow_partial: decode what there is of a truncated or damaged file. Symbols that are missing are
-            taken as 0, missing alpha as opaque; ``problems`` and ``missing`` of the result tell.
+            estimated from those around them, or taken as 0, missing alpha as opaque; ``problems`` and
+            ``missing`` of the result tell.
         model: where a model that is not installed lies; its id must be the file's.
         runtime: what runs the decoder graph: "onnx", "keras", or an object with Runtime's methods.
         window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
@@ -314,7 +316,7 @@ class _Engine:
                 for index in (*started, *ahead):  # the next window's chunks while this one runs
                     if index not in waiting:
                         waiting[index] = pool.submit(
-                            chunk_symbols, source.payloads(index), header, index, self.model.entropy
+                            _shown_symbols, source.payloads(index), header, index, self.model.entropy
                         )
                 for index in started:
                     store.put(index, waiting[index].result())
@@ -371,6 +373,12 @@ def thread_pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _shown_symbols(payloads: Sequence[bytes], header: Header, index: int, entropy: EntropyModel) -> Symbols:
+    """The symbols of a chunk, with an estimate of the residuals that a partial file does not hold."""
+    z, r = chunk_symbols(payloads, header, index, entropy)
+    return Symbols(z, estimate_missing(r, steps=max(len(payloads) - 1, 0)))
 
 
 def _preview(rgb: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
