@@ -32,7 +32,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class RefusedError(Exception):
-    """A file that a decoder must refuse; ``kind`` is its class (section 7)."""
+    """A file that a decoder must refuse; ``kind`` is its class (section 7), or "model" for a model."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind}: {message}")
@@ -159,6 +159,7 @@ class Model:
 def read_model(folder: Path) -> Model:
     """The manifest, and the arrays that decoding needs."""
     manifest = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    demand(manifest["format"] == 1, "model", "the format of the model is not 1")
     with np.load(folder / "arrays.npz", allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive if not name.startswith(ENCODER_ONLY)}
     return Model(manifest, arrays, entry_starts(arrays["tables/half_width"], arrays["tables/frequencies"]))
@@ -171,7 +172,7 @@ def entry_starts(half_widths: Plane, frequencies: Plane) -> list[tuple[int, list
         stored = frequencies[position : position + 2 * m + 2].tolist()
         entries = stored[m : 2 * m + 1] + stored[2 * m + 1 :] + stored[:m]
         starts = list(itertools.accumulate(entries, initial=0))
-        demand(min(entries) >= 1 and starts[-1] == 2**24, "corrupted", "a table of the model")
+        demand(min(entries) >= 1 and starts[-1] == 2**24, "model", "the sum of a table is not 2^24")
         tables.append((m, starts))
         position += 2 * m + 2
     return tables
@@ -255,6 +256,7 @@ class ScaleNetwork:
 
     def _layer(self, name: str, x: Plane, top: int = 255) -> Plane:
         weight, bias, shift = (self._arrays[f"scales/{name}/{part}"] for part in ("weight", "bias", "shift"))
+        demand(bound_of(name, weight, bias, shift) < 2**24, "model", f"{name} breaks the bound of 10.6")
         if bias.ndim == 2:
             bias = self._interpolated(bias, 5)
         if weight.ndim == 2:
@@ -280,6 +282,15 @@ class ScaleNetwork:
         x = self._layer(f"step{step}_depthwise", x)
         x = self._layer(f"step{step}_pointwise_1", x)
         return self._layer(f"step{step}_index", x, top=63)
+
+
+def bound_of(name: str, weight: Plane, bias: Plane, shift: Plane) -> int:
+    """What no sum of a layer of the scale network can pass in magnitude (10.6)."""
+    inputs = weight.astype(np.int64) if weight.ndim == 2 else weight.astype(np.int64).reshape(9, -1).T
+    largest_bias = np.abs(bias.astype(np.int64)).reshape(-1, len(inputs)).max(axis=0)
+    largest_input = 248 if name == "hyper_pointwise_0" else 255
+    sums = largest_input * np.abs(inputs).sum(axis=1) + largest_bias
+    return int(sums.max()) + (1 << int(shift) - 1)
 
 
 def step_mask(shape: tuple[int, ...], step: int) -> NDArray[np.bool_]:
