@@ -120,16 +120,12 @@ def rd(
 
 def _measure_device(pictures: list[ImageFile], model: str | None, device: str, folder: Path) -> None:
     """Time the graphs by themselves and write ``device-<device>.json``."""
-    from bench.device import DeviceError, DevicePlan, run
+    from bench.device import DeviceError, measure
     from bench.images import load, speed_picture
-    from bench.progress import Progress
     from bench.results import write_rows
 
-    small = load(pictures[0].path)
-    small = small[: small.shape[0] // 64 * 64, : small.shape[1] // 64 * 64]
-    plan = DevicePlan([small, speed_picture("2", pictures)], model, device)
     try:
-        content = run(plan, Progress().update)
+        content = measure([load(pictures[0].path), speed_picture("2", pictures)], model, device)
     except DeviceError as error:
         raise click.ClickException(str(error)) from error
     path = folder / f"device-{device}.json"

@@ -157,7 +157,7 @@ def _overview(image_set: ImageSet) -> list[Block]:
             _range_of(average),
         ]
         rows.append((average.percent if average else float("inf"), cells))
-    header = ["Codec", "vs JPEG 4:2:0", "per picture", "vs VTM 9.1, published", "PSNR compared with JPEG"]
+    header = ["Codec", "vs JPEG 4:2:0", "per picture", "vs VTM 9.1, published", "PSNR range"]
     return [
         Heading(3, "BD-rate, PSNR-RGB"),
         Table(header, [cells for _, cells in sorted(rows, key=lambda row: row[0])]),
