@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zlib
 from typing import Any, Final
 
@@ -18,19 +19,34 @@ _XMP: Final = 700
 
 
 def tiff_file(picture: Picture) -> bytes:
-    """TIFF 6.0, little-endian, in strips with Adobe's deflate and the horizontal predictor."""
-    from PIL import TiffImagePlugin
+    """TIFF 6.0, little-endian, in strips with Adobe's deflate and the horizontal predictor.
 
+    Broken EXIF metadata are left out, with a warning: they must not keep a picture from being written.
+    """
     samples = picture_to_array(picture).reshape(picture.height, picture.width, -1)
     rows = max(1, _STRIP_BYTES // (samples.nbytes // picture.height))
     strips = [_strip(samples[first : first + rows]) for first in range(0, picture.height, rows)]
+    tags = _profile_and_xmp(picture) | _structure(picture, rows, [len(strip) for strip in strips])
+    try:
+        head = _directory(_exif(picture) | tags)
+    except Exception as error:  # hostile bytes make the parser raise anything
+        if not picture.exif:
+            raise
+        warnings.warn(f"the EXIF is left out of the TIFF file, because it is broken: {error!r}", stacklevel=2)
+        head = _directory(tags)
+    return head + b"".join(strips)
+
+
+def _directory(tags: dict[int, Any]) -> bytes:
+    """A TIFF file of nothing but these tags."""
+    from PIL import TiffImagePlugin
+
     directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-    tags = _metadata(picture) | _structure(picture, rows, [len(strip) for strip in strips])
     for tag, value in tags.items():
         directory[tag] = value
     stream = io.BytesIO()
     directory.save(stream)
-    return stream.getvalue() + b"".join(strips)
+    return stream.getvalue()
 
 
 def _strip(samples: Samples) -> bytes:
@@ -59,12 +75,16 @@ def _structure(picture: Picture, rows_per_strip: int, sizes: list[int]) -> dict[
     return tags if picture.alpha is None else tags | {338: (2,)}  # alpha, not premultiplied
 
 
-def _metadata(picture: Picture) -> dict[int, Any]:
+def _exif(picture: Picture) -> dict[int, Any]:
+    if not picture.exif:
+        return {}
+    exif = Image.Exif()
+    exif.load(picture.exif)
+    return descriptive_exif(exif)
+
+
+def _profile_and_xmp(picture: Picture) -> dict[int, Any]:
     tags: dict[int, Any] = {}
-    if picture.exif:
-        exif = Image.Exif()
-        exif.load(picture.exif)
-        tags |= descriptive_exif(exif)
     if picture.icc_profile:
         tags[_ICC_PROFILE] = picture.icc_profile
     if picture.xmp:

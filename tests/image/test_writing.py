@@ -150,10 +150,15 @@ def test_metadata_that_is_too_long_for_jpeg_is_refused_with_advice(name: str) ->
     assert getattr(back, name) == getattr(picture, name)
 
 
-def test_exif_that_tiff_cannot_take_is_refused_with_advice() -> None:
-    picture = picture_from_array(np.zeros((2, 2), np.uint8), exif=b"no EXIF at all")
-    with pytest.raises(ImageError, match=r"TIFF.*PNG"):
-        written(picture, "TIFF")
+@pytest.mark.parametrize("exif", [b"no EXIF at all", b"II", b"MM\0*" + bytes(3), exif_bytes(None)[:-9]])
+def test_broken_exif_does_not_keep_a_tiff_from_being_written(exif: bytes) -> None:
+    others = {"xmp": b"<x:xmpmeta/>", "icc_profile": ICC_PROFILE}
+    picture = picture_from_array(np.full((2, 2), 7, np.uint8), exif=exif, **others)
+    with pytest.warns(UserWarning, match="EXIF"):
+        content = written(picture, "TIFF")
+    back = loaded(content)
+    assert_same_samples(back, picture)
+    assert {"xmp": back.xmp, "icc_profile": back.icc_profile} == others
 
 
 def test_large_profiles_pass_through_jpeg() -> None:
