@@ -1,0 +1,96 @@
+"""What is compared with JAX, computed there: ``python -m tests.networks.on_jax MODEL GIVEN.npz FOUND.npz``.
+
+The results are arrays; the tests that look at them are beside those of the same thing on TensorFlow.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+
+from aecodec.models import load_model_folder
+from aecodec.networks.compilation import compiled
+from aecodec.runtime.keras import KerasRuntime
+from aecodec.training.backends import DevicePictures, JaxTrainer, device_crops, make_trainer
+from aecodec.training.checkpoint import weights_of
+from aecodec.training.data import PictureSet, draw_crops, take_crops
+from aecodec.training.optimizer import make_optimizer
+from tests.helpers import photograph
+from tests.networks.helpers import (
+    differing,
+    fresh_autoencoder,
+    magnitudes_seen,
+    not_finite,
+    numpy,
+    optimizer_state,
+)
+
+STEPS = 4
+PICTURES = PictureSet(("0", "1"), (photograph(96, 80, 0), photograph(70, 130, 1)))
+
+
+def main(folder: Path, given_file: Path, found_file: Path) -> None:
+    """Compute everything, and write it."""
+    assert keras.backend.backend() == "jax"
+    with np.load(given_file) as stored:
+        given = dict(stored)
+    found = run_model(KerasRuntime(load_model_folder(folder)), given)
+    found |= take_device_crops()
+    found |= train()
+    np.savez(found_file, **found)
+
+
+def run_model(runtime: KerasRuntime, given: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Latents, symbols, pixels."""
+    model = runtime.autoencoder
+    analysis = compiled(model, model.analysis)
+    found: dict[str, Any] = {"magnitudes": magnitudes_seen(model.scale_network)}
+    for level in given["levels"].tolist():
+        weights = model.level_weights(np.array([level]))
+        found[f"latents {level}"] = numpy(analysis(given["pixels"][None], weights))[0]
+        found[f"z {level}"], found[f"r {level}"] = runtime.encode(given["pixels"], level)
+        found[f"decoded {level}"] = runtime.decode(given[f"z {level}"], given[f"r {level}"], level)
+    return found
+
+
+def take_device_crops() -> dict[str, Any]:
+    """The same crops from device memory and from the host's."""
+    plan = draw_crops(PICTURES, 32, 64, np.random.default_rng(3))
+    stored = DevicePictures(PICTURES)
+    crops = jax.jit(device_crops, static_argnums=2)(stored.pixels, stored.places(plan), 64)
+    return {"crops of device": numpy(crops), "crops of host": take_crops(PICTURES, plan)}
+
+
+def train() -> dict[str, Any]:
+    """A few steps on the same crops, then one whose gradient is not finite."""
+    model = fresh_autoencoder()
+    optimizer = make_optimizer("muon", clip_norm=20.0, average=0.9)
+    trainer = make_trainer(model, optimizer, PICTURES, seed=1)
+    assert isinstance(trainer, JaxTrainer)
+    plan = draw_crops(PICTURES, 2, 64, np.random.default_rng(0))
+    levels, before = np.array([60, 200]), weights_of(model)
+    results = [trainer.step(number, plan, levels, 2e-2) for number in range(STEPS)]
+    unsynchronised = weights_of(model)
+    trainer.synchronise()
+    trained, state = weights_of(model), optimizer_state(optimizer)
+    model.level_weights = not_finite
+    broken = trainer.step(STEPS, plan, levels, 2e-2)
+    trainer.synchronise()
+    return {
+        "losses": np.array([numpy(result.loss) for result in results]),
+        "norms": np.array([float(result.gradient_norm) for result in [*results, broken]]),
+        "unsynchronised weights differ": differing(before, unsynchronised),
+        "trained weights differ": differing(before, trained),
+        "broken step's weights differ": differing(trained, weights_of(model)),
+        "broken step's state differs": differing(state, optimizer_state(optimizer)),
+        "variables": len(before),
+    }
+
+
+if __name__ == "__main__":
+    main(*(Path(argument) for argument in sys.argv[1:]))
