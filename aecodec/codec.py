@@ -56,6 +56,7 @@ from aecodec.windows import (
     Window,
     box_average,
     chunk_uses,
+    encoder_window_side,
     plan_windows,
     window_pixels,
 )
@@ -106,7 +107,7 @@ def encode(
     model: ModelChoice = None,
     runtime: str | Runtime = "onnx",
     chunk_side: int = DEFAULT_CHUNK_SIDE,
-    window_side: int = WINDOW_SIDE,
+    window_side: int | None = None,
     jobs: int | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
@@ -123,7 +124,8 @@ def encode(
         runtime: what runs the encoder graph: "onnx", "keras", or an object with Runtime's methods.
         chunk_side: pixels, a multiple of 64 up to 4096: the squares that are coded independently.
         window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
-            graph at once. It bounds memory, and does not change what is coded but for float rounding.
+            graph at once; 2048 by default, and 2304 for more than 64 megapixels. It bounds memory, and does
+            not change what is coded but for float rounding.
         jobs: threads that code chunks; by default as many as there are cores. The bytes are the same for
             any number.
         limits: what to accept.
@@ -153,7 +155,8 @@ def encode(
         has_alpha=kept.alpha is not None,
         chunk_side=_checked_side("chunk_side", chunk_side, most=4096),
     )
-    windows = plan_windows(header, chosen.halo.encoder, side=_checked_side("window_side", window_side))
+    side = encoder_window_side(header) if window_side is None else _checked_side("window_side", window_side)
+    windows = plan_windows(header, chosen.halo.encoder, side=side)
     ticker = Ticker(progress, len(windows) + header.chunk_count)
     engine = _Engine(chosen, _open(runtime, chosen), checked_jobs(jobs), ticker)
     chunks = engine.encode_chunks(kept, header, windows)
@@ -168,7 +171,7 @@ def decode(
     allow_partial: bool = False,
     model: ModelChoice = None,
     runtime: str | Runtime = "onnx",
-    window_side: int = WINDOW_SIDE,
+    window_side: int | None = None,
     jobs: int | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
@@ -207,7 +210,7 @@ def decode_picture(
     allow_partial: bool = False,
     model: ModelChoice = None,
     runtime: str | Runtime = "onnx",
-    window_side: int = WINDOW_SIDE,
+    window_side: int | None = None,
     jobs: int | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
@@ -226,7 +229,7 @@ def decode_picture(
         model: where a model that is not installed lies; its id must be the file's.
         runtime: what runs the decoder graph: "onnx", "keras", or an object with Runtime's methods.
         window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
-            graph at once. It bounds memory.
+            graph at once; 2048 by default. It bounds memory.
         jobs: threads that decode chunks; by default as many as there are cores.
         limits: what to accept, checked before anything of that size is allocated.
         progress: called in this thread with (done, total), counted in windows and chunks.
@@ -244,20 +247,19 @@ def decode_picture(
         header = reader.header
         view = View.of(header, region, scale)
         chosen = model_of(header, model)
-        side = _checked_side("window_side", window_side)
+        side = WINDOW_SIDE if window_side is None else _checked_side("window_side", window_side)
         windows = plan_windows(header, chosen.halo.decoder, area=view.area, side=side)
         source = SectionSource(reader, tolerant=allow_partial)
         source.check_unknown()
         ticker = Ticker(progress, len(windows) + len(_chunks_of(header, windows)))
         engine = _Engine(chosen, _open(runtime, chosen), checked_jobs(jobs), ticker)
-        picture = Picture(
-            engine.decode_windows(source, view, windows),
-            alpha=_read_alpha(source, view) if header.has_alpha else None,
-            icc_profile=source.joined(SectionKind.ICC_PROFILE),
-            exif=source.joined(SectionKind.EXIF),
-            xmp=source.joined(SectionKind.XMP),
+        # What costs little goes first, so that damage there is found before the pixels are decoded.
+        profile, exif, xmp = (
+            source.joined(kind) for kind in (SectionKind.ICC_PROFILE, SectionKind.EXIF, SectionKind.XMP)
         )
-        return DecodedPicture(picture, source.missing, source.problems)
+        alpha = _read_alpha(source, view) if header.has_alpha else None
+        pixels = engine.decode_windows(source, view, windows)
+        return DecodedPicture(Picture(pixels, alpha, profile, exif, xmp), source.missing, source.problems)
 
 
 class Ticker:

@@ -10,7 +10,6 @@ from aecodec.image import format_of, load_picture, save_picture
 from aecodec.inspection import Info, info_of
 from aecodec.runtime import Runtime
 from aecodec.streams import ReadableFile, Source, Target, check_target, open_target
-from aecodec.windows import WINDOW_SIDE
 
 __all__ = ["decode_file", "encode_file"]
 
@@ -26,7 +25,7 @@ def encode_file(
     model: ModelChoice = None,
     runtime: str | Runtime = "onnx",
     chunk_side: int = DEFAULT_CHUNK_SIDE,
-    window_side: int = WINDOW_SIDE,
+    window_side: int | None = None,
     jobs: int | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
@@ -77,7 +76,7 @@ def decode_file(
     allow_partial: bool = False,
     model: ModelChoice = None,
     runtime: str | Runtime = "onnx",
-    window_side: int = WINDOW_SIDE,
+    window_side: int | None = None,
     jobs: int | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,

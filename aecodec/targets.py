@@ -17,7 +17,6 @@ from aecodec.errors import InputError
 from aecodec.image import Picture, Samples, load_picture, strip_metadata
 from aecodec.runtime import Runtime
 from aecodec.streams import Source, Target, check_target, open_target
-from aecodec.windows import WINDOW_SIDE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -59,7 +58,7 @@ def encode_to_target(
     model: ModelChoice = None,
     runtime: str | Runtime = "onnx",
     chunk_side: int = DEFAULT_CHUNK_SIDE,
-    window_side: int = WINDOW_SIDE,
+    window_side: int | None = None,
     jobs: int | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
@@ -154,7 +153,7 @@ def encode_file_to_target(
     model: ModelChoice = None,
     runtime: str | Runtime = "onnx",
     chunk_side: int = DEFAULT_CHUNK_SIDE,
-    window_side: int = WINDOW_SIDE,
+    window_side: int | None = None,
     jobs: int | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,

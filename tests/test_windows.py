@@ -16,6 +16,7 @@ from aecodec.windows import (
     View,
     box_average,
     chunk_uses,
+    encoder_window_side,
     plan_windows,
     window_pixels,
 )
@@ -55,6 +56,17 @@ def test_a_window_reaches_a_halo_around_its_core_and_no_further_than_the_bound(
 def test_a_picture_as_large_as_a_window_is_one() -> None:
     assert len(plan_windows(header(1152, 1152), 64, side=1152)) == 1
     assert len(plan_windows(header(1153, 1152), 64, side=1152)) == 2
+
+
+def test_a_large_picture_costs_the_encoder_about_as_much_per_pixel_as_a_small_one() -> None:
+    def computed_per_pixel(width: int, height: int) -> float:
+        head = header(width, height)
+        windows = plan_windows(head, 320, side=encoder_window_side(head))
+        assert all(window.reach.width * window.reach.height <= 2304**2 for window in windows)
+        return sum(window.reach.width * window.reach.height for window in windows) / (width * height)
+
+    assert computed_per_pixel(12288, 8192) < 1.1 * computed_per_pixel(3904, 2560)
+    assert computed_per_pixel(30000, 3400) < 1.1 * computed_per_pixel(3904, 2560)
 
 
 def test_windows_of_an_area_cover_that_area_alone() -> None:
