@@ -47,7 +47,7 @@ def command(pictures: tuple[Path, ...], model: str | None, device: str, level: i
     rows = [
         row
         for precision in PRECISIONS
-        for row in measure(chosen, KerasRuntime(chosen, precision), loaded, level, repeats)
+        for row in measure(chosen, precision, loaded, level, repeats)
     ]
     backend = keras.backend.backend()
     framework = f"Keras {keras.__version__} on {backend} {version(backend)}"
@@ -56,13 +56,13 @@ def command(pictures: tuple[Path, ...], model: str | None, device: str, level: i
 
 
 def measure(
-    model: Model, runtime: KerasRuntime, pictures: Sequence[NDArray[np.uint8]], level: int, repeats: int
+    model: Model, precision: str, pictures: Sequence[NDArray[np.uint8]], level: int, repeats: int
 ) -> list[dict[str, Any]]:
     """Two rows, encode and decode, for each picture.
 
     Args:
         model: whose graphs.
-        runtime: the same model's Keras runtime, of the precision to be timed.
+        precision: Keras' name of a dtype policy: "float32", "mixed_bfloat16" ...
         pictures: uint8 (height, width, 3), sides multiples of 64.
         level: position on the rate scale.
         repeats: repetitions, of which the median counts.
@@ -72,8 +72,9 @@ def measure(
         ``with_transfers`` and ``without_transfers``, and for decoding ``psnr_difference`` in dB: PSNR-RGB
         less that of ONNX Runtime's pixels.
     """
-    reference = open_runtime("onnx", model)
-    return [row for pixels in pictures for row in _rows(runtime, reference, pixels, level, repeats)]
+    runtime, reference = KerasRuntime(model, precision), open_runtime("onnx", model)
+    rows = [row for pixels in pictures for row in _rows(runtime, reference, pixels, level, repeats)]
+    return [{"precision": precision, **row} for row in rows]
 
 
 def device_name(device: str) -> str:
@@ -130,7 +131,6 @@ def _rows(
         {
             "width": width,
             "height": height,
-            "precision": runtime.autoencoder.dtype_policy.name,
             "level": level,
             "operation": operation,
             "with_transfers": round(megapixels / _median_seconds(outside[operation], repeats), 3),

@@ -11,6 +11,7 @@ import pytest
 
 from bench.compare import compare
 from bench.document import Figure, Heading, Paragraph, Pictures, Table, to_markdown, to_page
+from bench.plots import rate_distortion
 from bench.report import build
 from bench.results import PUBLISHED, Point, Result, averages, read_result, write_result
 
@@ -31,18 +32,21 @@ def result(name: str, factor: float, failure: str | None = None) -> Result:
     return Result(name, name.title(), "library 1.0", averages(points), points, about)
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    folder = tmp_path / "results" / "kodak"
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report on three codecs."""
+    base = tmp_path_factory.mktemp("bench")
+    folder = base / "results" / "kodak"
     for item in (result("aecodec", 0.5), result("jpeg", 1.0), result("avif", 0.7, "SizeError: <too> small")):
         write_result(item, folder)
     (folder / "thumbnails.json").write_text(json.dumps({"lake": "data:image/webp;base64,AAAA"}))
-    return tmp_path / "results"
+    files = build(base / "report", base / "results", PUBLISHED)
+    assert {path.name for path in files} == {path.name for path in (base / "report").iterdir()}
+    return base / "report"
 
 
-def test_a_report_tells_bd_rates_failures_worst_pictures_and_origins(results: Path, tmp_path: Path) -> None:
-    files = build(tmp_path / "report", results, PUBLISHED)
-    text = (tmp_path / "report" / "report.md").read_text()
+def test_a_report_tells_bd_rates_failures_worst_pictures_and_origins(report: Path) -> None:
+    text = (report / "report.md").read_text()
     assert "| Aecodec | -50.0 % | -50.0 ± 0.0 % |" in text
     assert "VVC (VTM), published" in text
     assert "SizeError: <too> small" in text
@@ -52,12 +56,10 @@ def test_a_report_tells_bd_rates_failures_worst_pictures_and_origins(results: Pa
     assert "feed" in text
     assert "0123456789ab" in text
     assert "python -m bench rd" in text
-    assert {path.name for path in files} == {path.name for path in (tmp_path / "report").iterdir()}
 
 
-def test_the_page_stands_alone_and_hides_no_markup(results: Path, tmp_path: Path) -> None:
-    build(tmp_path / "report", results, PUBLISHED)
-    page = (tmp_path / "report" / "report.html").read_text()
+def test_the_page_stands_alone_and_hides_no_markup(report: Path) -> None:
+    page = (report / "report.html").read_text()
     assert "SizeError: &lt;too&gt; small" in page
     assert 'src="data:image/png;base64,' in page
     assert 'src="data:image/webp;base64,AAAA"' in page
@@ -65,14 +67,15 @@ def test_the_page_stands_alone_and_hides_no_markup(results: Path, tmp_path: Path
         assert reference not in page
 
 
-def test_plots_are_pictures_in_both_forms_and_the_same_each_time(results: Path, tmp_path: Path) -> None:
-    build(tmp_path / "one", results, PUBLISHED)
-    build(tmp_path / "two", results, PUBLISHED)
-    for name in ("kodak-psnr.png", "kodak-psnr.svg", "report.md"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    assert (tmp_path / "one" / "kodak-psnr.png").read_bytes().startswith(b"\x89PNG")
-    root = ElementTree.fromstring((tmp_path / "one" / "kodak-psnr.svg").read_text())
-    assert root.tag.endswith("svg")
+def test_plots_are_pictures_in_both_forms(report: Path) -> None:
+    assert (report / "kodak-psnr.png").read_bytes().startswith(b"\x89PNG")
+    assert ElementTree.fromstring((report / "kodak-psnr.svg").read_text()).tag.endswith("svg")
+
+
+def test_the_same_results_give_the_same_plot() -> None:
+    curves = [result("jpeg", 1.0), result("avif", 0.7)]
+    plots = [rate_distortion("p", "title", "psnr-rgb", curves) for _ in range(2)]
+    assert plots[0] == plots[1]
 
 
 def test_a_report_without_results_says_how_to_get_some(tmp_path: Path) -> None:
