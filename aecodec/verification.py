@@ -95,11 +95,10 @@ def _check_sections(
     for entry in reader.entries:
         if entry.kind not in skip:
             _attempt(problems, partial(reader.read_payload, entry))
-    if problems or not reader.header.has_alpha:
-        return
     width, height, depth = reader.header.width, reader.header.height, reader.header.depth
-    data = reader.joined(SectionKind.ALPHA) or b""
-    _attempt(problems, lambda: plane_from_png(data, width, height, depth))
+    data = _attempt([], partial(reader.joined, SectionKind.ALPHA))  # damage has been found above
+    if data is not None:
+        _attempt(problems, lambda: plane_from_png(data, width, height, depth))
 
 
 def _check_chunks(

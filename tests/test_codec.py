@@ -373,6 +373,19 @@ class TestHostileFiles:
         with pytest.raises(CorruptedError, match="alpha"):
             decode(write_container(container.header, sections), **cosine)
 
+    @pytest.mark.parametrize("kind", [SectionKind.ICC_PROFILE, SectionKind.XMP, SectionKind.ALPHA])
+    def test_damage_beside_the_symbols_is_found_before_pixels_are_decoded(
+        self, kind: SectionKind, small: bytes, cosine: dict[str, Any]
+    ) -> None:
+        class NoRuntime(CosineRuntime):
+            def decode(self, *arguments: Any) -> Any:
+                raise AssertionError("the pixels are decoded")
+
+        [payload] = [section.payload for section in read_container(small).sections if section.kind == kind]
+        damaged = small.replace(payload, bytes(len(payload)))
+        with pytest.raises(ChecksumError, match=kind.name):
+            decode(damaged, model=cosine["model"], runtime=NoRuntime())
+
 
 class TestProgress:
     def test_it_counts_windows_and_chunks_to_the_end(

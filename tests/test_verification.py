@@ -98,6 +98,18 @@ def test_payloads_that_decode_to_nothing_are_told(data: bytes, cosine_model: Mod
     assert {type(problem) for problem in report.problems} == {CorruptedError}
 
 
+def test_a_contradicting_alpha_plane_is_told_beside_other_damage(data: bytes, cosine_model: Model) -> None:
+    container = read_container(data)
+    sections = [
+        Section(section.kind, b"no PNG file") if section.kind == SectionKind.ALPHA else section
+        for section in container.sections
+    ]
+    damaged = bytearray(write_container(container.header, [*sections, Section(SectionKind.EXIF, b"II*\0")]))
+    damaged[-1] ^= 1
+    report = verify(bytes(damaged), model=cosine_model)
+    assert [type(problem) for problem in report.problems] == [ChecksumError, CorruptedError]
+
+
 def test_what_is_no_aec_file_is_told(cosine_model: Model) -> None:
     report = verify(b"GIF89a" + bytes(100), model=cosine_model)
     assert not report.ok

@@ -1,16 +1,19 @@
 """Fuzz whole decodes, with a model that needs no training and, one time in ten, with the default model.
 
 Whatever the bytes, decoding ends in a picture of the size that the header says or in an error of the
-package's own; ``verify`` agrees; and where the reference decoder computes symbols, they are the same. Run
-it with ``python -m tests.fuzz.decoder --executions 20000``.
+package's own; ``verify`` agrees; where the reference decoder computes symbols, they are the same; and the
+picture can be written. Run it with ``python -m tests.fuzz.decoder --executions 20000``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +22,8 @@ import numpy as np
 
 from aecodec.codec import decode_picture
 from aecodec.container import Header, Limits, read_header
-from aecodec.errors import AecodecError, InputError, LimitError, OutputError
+from aecodec.errors import AecodecError, ImageError, InputError, LimitError, OutputError
+from aecodec.image import Picture, save_picture
 from aecodec.models import Model, default_model
 from aecodec.runtime import Runtime, open_runtime
 from aecodec.verification import symbols_hash, verify
@@ -99,6 +103,8 @@ def _examine(data: bytes, target: Target, random: Random) -> str:
             raise Finding(f"no fault of the caller: {decoded!r}")
         return type(decoded).__name__
     _check_picture(read_header(data), decoded, options)
+    if random.random() < 0.1:
+        _write(decoded.picture, random)
     return "partial" if decoded.problems else "whole"
 
 
@@ -180,6 +186,16 @@ def _check_picture(header: Header, decoded: Any, options: dict[str, Any]) -> Non
         raise Finding(f"alpha {picture.alpha.shape} {picture.alpha.dtype} for {header}, {options}")
     if not 0 <= decoded.missing <= 1 or (decoded.problems and not options.get("allow_partial")):
         raise Finding(f"{decoded.missing} missing: {decoded.problems}")
+
+
+def _write(picture: Picture, random: Random) -> None:
+    """Hostile metadata do not keep a picture from being written, where the format can hold it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for name in random.sample(("png", "tiff", "jpeg", "webp"), 2):
+            written = attempt(partial(save_picture, picture, io.BytesIO(), name))
+            if isinstance(written, AecodecError) and (name == "png" or not isinstance(written, ImageError)):
+                raise Finding(f"{name}: {written!r}")
 
 
 def with_targets(use: Callable[[Targets], None]) -> None:
