@@ -45,7 +45,8 @@ def rate_distortion_round(scaled: Tensor, indices: Tensor, strength: Tensor) -> 
     """
     magnitude = ops.abs(scaled)
     first, further = rounding_offsets()
-    table = ops.cast(indices, "int32")
+    # Indices are 0..63 unless the pass has overflowed: then its gradient is refused, but no gather may fail.
+    table = ops.clip(ops.cast(indices, "int32"), 0, TABLE_COUNT - 1)
     larger = magnitude >= 1.5
     offset = ops.where(larger, ops.take(further, table), ops.take(first, table))
     offset = ops.minimum(strength * offset, OFFSET_LIMIT)
