@@ -1,4 +1,4 @@
-"""Whether the runtimes agree, the estimated rate is the real one, and no block edges show.
+"""Whether the runtimes agree, and no block edges show.
 
 python -m bench.agreement runtimes --images DIR      files made under each runtime, decoded under every other
 python -m bench.agreement rate --images DIR          estimated bits against the bytes of the file
@@ -128,34 +128,6 @@ def _compare(root: Path, names: list[str], model: str | None) -> None:
     click.echo(f"files equal byte for byte to the one made under onnx: {same_file} of {total}")
     if worst_peak > PEAK_TOLERANCE or hashes_differ:
         raise SystemExit(1)
-
-
-@main.command()
-@images_option
-@model_option
-@qualities_option
-def rate(images: Path | None, model: str | None, qualities: tuple[int, ...]) -> None:
-    """Estimated bits (from the tables) against the payload bytes and the bytes of the whole file."""
-    from aecodec.entropy import estimate_bits
-    from aecodec.models import default_model, find_model
-
-    entropy = (find_model(model) if model else default_model()).entropy
-    rows = []
-    for name, pixels, _ in _cases(images, qualities):
-        for quality in qualities:
-            data = aecodec.encode(pixels, quality, model=model)
-            level = aecodec.probe(data).level
-            symbols = aecodec.symbols(data, model=model)
-            estimated = sum(float(estimate_bits(z, r, level, entropy).sum()) for z, r in symbols) / 8
-            overhead = 36 + 8 * 5 * len(symbols)
-            rows.append((name, quality, estimated, len(data), len(data) - overhead))
-    difference = [payload / estimated - 1 for _, _, estimated, _, payload in rows]
-    click.echo(
-        f"files: {len(rows)}; payload over estimate: "
-        f"mean {np.mean(difference):+.4%}, worst {max(difference):+.4%}"
-    )
-    whole = [total - estimated for _, _, estimated, total, _ in rows]
-    click.echo(f"whole file over estimate: mean {np.mean(whole):.1f} bytes, largest {max(whole):.1f} bytes")
 
 
 @main.command()

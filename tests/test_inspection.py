@@ -59,10 +59,10 @@ def test_sections_are_counted_in_their_order(data: bytes) -> None:
     sizes = section_sizes(data)
     assert [(size.name.split()[0], size.count) for size in sizes] == [
         ("ICC_PROFILE", 1),
+        ("EXIF", 1),
+        ("XMP", 1),
         ("HYPER_LATENTS", 6),
         *((f"RESIDUALS_{step}", 6) for step in range(4)),
         ("ALPHA", 1),
-        ("EXIF", 1),
-        ("XMP", 1),
     ]
     assert 36 + sum(size.bytes + 8 * size.count for size in sizes) == len(data)
