@@ -1,4 +1,4 @@
-"""Whether the rate that the tables promise is the rate of the file: ``python -m aecodec.training.rate DATA...``."""
+"""Whether the rate of a file is the one that the tables promise: ``python -m aecodec.training.rate DATA``."""
 
 from __future__ import annotations
 
