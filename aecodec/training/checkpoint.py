@@ -119,7 +119,7 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
         InputError: the file cannot be read, or is no checkpoint.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = dict(stored)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"expected a checkpoint at {path}, which cannot be read ({error})") from error
