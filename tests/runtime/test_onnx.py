@@ -1,0 +1,136 @@
+"""ONNX Runtime against the networks that its graphs were built from."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras", reason="the graphs are compared with Keras")
+
+from aecodec.errors import ModelError
+from aecodec.models import Model, load_model_folder
+from aecodec.networks.layers import level_weights_of
+from aecodec.runtime import Runtime, open_runtime
+from aecodec.runtime.keras import build_autoencoder
+from aecodec.runtime.onnx import OnnxRuntime
+from tests.conftest import COMPARED_LEVELS
+from tests.networks.helpers import numpy
+
+DAMAGED = b"\x08\x0a\x12 damaged"
+
+
+@pytest.fixture(scope="module")
+def runtime(tiny_model: Model) -> Runtime:
+    return open_runtime("onnx", tiny_model)
+
+
+def copy_of(model: Model, folder: Path) -> Path:
+    return shutil.copytree(model.folder, folder / "tiny")
+
+
+@pytest.mark.parametrize("level", COMPARED_LEVELS)
+def test_the_decoder_graph_gives_the_pixels_of_keras(
+    level: int, tiny_model: Model, compared: dict[str, np.ndarray]
+) -> None:
+    model = build_autoencoder(tiny_model)
+    symbols = (compared[f"{kind} {level}"][None].astype(np.float32) for kind in "zr")
+    pixels = numpy(model.decode(*symbols, model.level_weights(np.array([level]))))[0]
+    assert np.abs(pixels - compared[f"decoded {level}"]).max() < 1e-2
+
+
+@pytest.mark.parametrize("level", COMPARED_LEVELS)
+def test_the_encoder_graph_gives_the_symbols_of_keras(
+    level: int, tiny_model: Model, compared: dict[str, np.ndarray]
+) -> None:
+    """But for ties: values near a half are rounded to either side, and the steps behind them follow."""
+    model = build_autoencoder(tiny_model)
+    symbols = model.encode(compared["pixels"][None], model.level_weights(np.array([level])))
+    for kind, expected in zip("zr", symbols, strict=True):
+        found = compared[f"{kind} {level}"]
+        assert found.dtype == np.int16
+        difference = np.abs(found - numpy(expected)[0])
+        assert difference.max() <= 1
+        assert np.mean(difference != 0) < 1e-3
+        assert len(np.unique(found)) > 3
+
+
+def test_shapes_follow_the_picture(runtime: Runtime, tiny_model: Model) -> None:
+    for rows, columns in ((1, 1), (2, 1), (1, 3)):
+        pixels = np.full((64 * rows, 64 * columns, 3), 100, np.float32)
+        z, r = runtime.encode(pixels, 150)
+        assert z.shape == (rows, columns, tiny_model.hyper_channels)
+        assert r.shape == (4 * rows, 4 * columns, tiny_model.latent_channels)
+        decoded = runtime.decode(z, r, 150)
+        assert decoded.shape == pixels.shape
+        assert decoded.dtype == np.float32
+
+
+def test_symbols_stay_inside_of_16_bits(runtime: Runtime) -> None:
+    wild = np.where(np.indices((64, 64)).sum(axis=0)[..., None] % 2, 1e6, -1e6)
+    z, r = runtime.encode(np.broadcast_to(wild, (64, 64, 3)).astype(np.float32), 224)
+    assert max(np.abs(z.astype(int)).max(), np.abs(r.astype(int)).max()) == 32767
+
+
+def test_level_weights_are_those_of_the_networks(tiny_model: Model) -> None:
+    runtime = OnnxRuntime(tiny_model)
+    found = np.concatenate([runtime._level_weights(level) for level in range(225)])
+    assert np.array_equal(found, level_weights_of(np.arange(225), 8, 32))
+
+
+def test_threads_share_a_runtime(runtime: Runtime, compared: dict[str, np.ndarray]) -> None:
+    levels = [*COMPARED_LEVELS] * 4
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda level: runtime.encode(compared["pixels"], level)[1], levels))
+    for level, r in zip(levels, found, strict=True):
+        assert np.array_equal(r, compared[f"r {level}"])
+
+
+def test_weights_outlive_what_they_were_read_from(
+    tiny_model: Model, compared: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    copy = copy_of(tiny_model, tmp_path)
+    runtime = OnnxRuntime(load_model_folder(copy))
+    level = COMPARED_LEVELS[0]
+    symbols = compared[f"z {level}"], compared[f"r {level}"], level
+    first = runtime.decode(*symbols)
+    shutil.rmtree(copy)
+    gc.collect()
+    assert np.array_equal(runtime.decode(*symbols), first)
+    assert np.array_equal(first, compared[f"decoded {level}"])
+
+
+def test_decoding_reads_no_encoder(
+    tiny_model: Model, compared: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    copy = copy_of(tiny_model, tmp_path)
+    (copy / "encoder.onnx").unlink()
+    runtime = OnnxRuntime(load_model_folder(copy))
+    level = COMPARED_LEVELS[0]
+    decoded = runtime.decode(compared[f"z {level}"], compared[f"r {level}"], level)
+    assert np.array_equal(decoded, compared[f"decoded {level}"])
+    with pytest.raises(ModelError, match=r"encoder\.onnx.*reinstall"):
+        runtime.encode(compared["pixels"], level)
+
+
+def test_a_damaged_graph_is_a_model_error(
+    tiny_model: Model, compared: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    copy = copy_of(tiny_model, tmp_path)
+    (copy / "encoder.onnx").write_bytes(DAMAGED)
+    with pytest.raises(ModelError, match=r"encoder\.onnx"):
+        OnnxRuntime(load_model_folder(copy)).encode(compared["pixels"], 0)
+
+
+def test_damaged_arrays_are_told_as_such(
+    tiny_model: Model, compared: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    copy = copy_of(tiny_model, tmp_path)
+    (copy / "arrays.npz").write_bytes(DAMAGED)
+    with pytest.raises(ModelError, match="arrays") as caught:
+        OnnxRuntime(load_model_folder(copy)).encode(compared["pixels"], 0)
+    assert "onnxruntime" not in str(caught.value)

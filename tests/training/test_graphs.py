@@ -1,0 +1,131 @@
+"""ONNX graphs: what they cost, what they hold, and how far they see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras", reason="the graphs are those of Keras networks")
+pytest.importorskip("onnx", reason="the graphs are built with onnx")
+
+import onnx
+
+from aecodec.networks.architecture import PRESETS, Architecture
+from aecodec.networks.autoencoder import Autoencoder
+from aecodec.networks.layers import GatedBlock
+from aecodec.networks.weights import arrays_of
+from aecodec.training.graphs import Graph, decoder_graph, encoder_graph, halos
+from tests.networks.helpers import TINY, levels, numpy, random_symbols, tiny_autoencoder
+
+LEVEL = 210
+
+
+def test_the_default_preset_decodes_below_60_kmac_a_pixel() -> None:
+    assert 5 < decoder_graph(PRESETS["base"]).kmac_per_pixel < 60
+
+
+def test_the_large_preset_costs_what_a_gpu_should_do() -> None:
+    assert 200 < decoder_graph(PRESETS["large"]).kmac_per_pixel < 350
+
+
+def test_the_cost_is_that_of_the_matrix_products() -> None:
+    """Counted again from the shapes of the weights and the grids that they work on."""
+    grids = {"eighth": 8, "sixteenth": 16, "thirtysecond": 32, "blocks": 16}
+    special = {"synthesis/leave": 8, "hyper_synthesis/enter": 64, "hyper_synthesis/up_0": 64}
+    special |= {"hyper_synthesis/up_1": 32}
+    total = 0.0
+    for tensor in decoder_graph(TINY).model.graph.initializer:
+        path = tensor.name.removesuffix("/kernel")
+        if path != tensor.name:
+            inner = path.split("/")
+            grid = special.get(path) or grids.get(inner[1] if len(inner) > 2 else "", 16)
+            total += float(np.prod(tensor.dims)) / grid**2 / 1000
+    assert decoder_graph(TINY).kmac_per_pixel == pytest.approx(total)
+
+
+@pytest.mark.parametrize("build", [encoder_graph, decoder_graph])
+def test_graphs_hold_no_weights_and_are_valid_with_them(build: Callable[[Architecture], Graph]) -> None:
+    graph = build(TINY)
+    external = [tensor for tensor in graph.model.graph.initializer if tensor.external_data]
+    assert tuple(tensor.name for tensor in external) == graph.weights
+    assert not any(tensor.raw_data for tensor in external)
+    assert len(graph.model.SerializeToString()) < 200_000
+    for tensor in external:
+        tensor.ClearField("external_data")
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        tensor.raw_data = bytes(4 * int(np.prod(tensor.dims)))
+    onnx.checker.check_model(graph.model, full_check=True)
+
+
+def test_graphs_name_arrays_of_the_model_folder() -> None:
+    arrays = arrays_of(tiny_autoencoder())
+    encoder, decoder = encoder_graph(TINY), decoder_graph(TINY)
+    for graph in (encoder, decoder):
+        for tensor in graph.model.graph.initializer:
+            if tensor.external_data:
+                assert sorted(tensor.dims) == sorted(arrays[tensor.name].shape), tensor.name
+    floats = {name for name in arrays if not name.startswith("scales/")}
+    assert floats == {name for name in (*encoder.weights, *decoder.weights) if not name.startswith("scales/")}
+
+
+def far_sighted() -> Autoencoder:
+    """A model whose blocks add both horizontal neighbours, twice each: what is beyond a halo would show."""
+    model = tiny_autoencoder()
+    for block in model._flatten_layers():
+        if isinstance(block, GatedBlock):
+            channels = int(block.project.kernel.shape[0])
+            kernel = np.zeros((3, 3, 2 * channels, 1))
+            kernel[1, [0, 2]] = 1
+            block.expand.kernel.assign(np.eye(channels, 2 * channels))
+            block.mix.kernel.assign(kernel)
+            block.project.kernel.assign(4 * np.eye(channels))
+            for layer in (block.expand, block.mix, block.project):
+                layer.bias.assign(np.zeros(layer.bias.shape))
+    return model
+
+
+def decode_core(model: Autoencoder, z: np.ndarray, r: np.ndarray, core: int, reach: int) -> np.ndarray:
+    """One column of 64 pixels, decoded from ``reach`` columns on both sides."""
+    first, last = core - reach, core + reach + 1
+    symbols = z[None, :, first:last], r[None, :, 4 * first : 4 * last]
+    decoded = numpy(model.decode(*(part.astype(np.float32) for part in symbols), levels(LEVEL)))
+    return decoded[0, :, 64 * reach : 64 * (reach + 1)]
+
+
+def test_decoding_a_window_with_its_halo_gives_the_crop_of_the_whole() -> None:
+    model, reach = far_sighted(), halos(TINY)["decoder"] // 64
+    core = reach + 1
+    z, r = random_symbols(1, 2 * core + 1)
+    whole = decode_core(model, z, r, core, core)
+    scale = np.abs(whole - whole.mean()).max()
+    assert np.abs(decode_core(model, z, r, core, reach) - whole).max() < 1e-5 * scale
+    assert np.abs(decode_core(model, z, r, core, reach - 1) - whole).max() > 1e-4 * scale
+
+
+def encode_core(model: Autoencoder, pixels: np.ndarray, core: int, reach: int) -> tuple[np.ndarray, ...]:
+    """z and r of one column of 64 pixels, encoded from ``reach`` columns on both sides."""
+    window = pixels[:, :, 64 * (core - reach) : 64 * (core + reach + 1)]
+    z, r = (numpy(symbols) for symbols in model.encode(window, levels(LEVEL)))
+    return z[0, :, reach], r[0, :, 4 * reach : 4 * (reach + 1)]
+
+
+def test_encoding_a_window_with_its_halo_gives_the_crop_of_the_whole() -> None:
+    model, reach = far_sighted(), halos(TINY)["encoder"] // 64
+    core = reach + 1
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, 64, 64 * (2 * core + 1), 3)).astype(np.float32)
+    whole = encode_core(model, pixels, core, core)
+    for found, expected in zip(encode_core(model, pixels, core, reach), whole, strict=True):
+        assert np.all(np.abs(found - expected) <= 1 + 1e-5 * np.abs(expected))
+    narrow = encode_core(model, pixels, core, reach - 2)
+    assert any(np.any(np.abs(found - expected) > 10) for found, expected in zip(narrow, whole, strict=True))
+
+
+def test_deeper_networks_see_further() -> None:
+    deep = replace(TINY, synthesis_sixteenth_blocks=9, analysis_sixteenth_blocks=9)
+    assert halos(deep)["decoder"] == halos(TINY)["decoder"] + 128
+    assert halos(deep)["encoder"] == halos(TINY)["encoder"] + 128
+    for preset in PRESETS.values():
+        assert all(pixels % 64 == 0 for pixels in halos(preset).values())
