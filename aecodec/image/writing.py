@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -15,6 +16,8 @@ from aecodec.image.pnm import pnm_file
 from aecodec.image.reading import PathLike, name_of, require_support
 from aecodec.image.tiff import tiff_file
 from aecodec.streams import check_target, open_target
+
+_LARGE_PICTURE: Final = 2**25  # pixels
 
 
 @dataclass(frozen=True)
@@ -138,9 +141,12 @@ def _pillow_file(picture: Picture, form: _Format) -> bytes:
         options |= {"lossless": True, "exact": True}
     elif form.name == "AVIF":
         options |= {"quality": 90} | ({"subsampling": "4:4:4"} if picture.layout == 3 else {})
-    stream = io.BytesIO()
-    picture_to_pillow(picture).save(stream, form.name, **options)
-    return stream.getvalue()
+    # A large file grows on disk as long as Pillow's copy of the picture takes memory.
+    large = picture.width * picture.height > _LARGE_PICTURE
+    with tempfile.TemporaryFile() if large else io.BytesIO() as stream:
+        picture_to_pillow(picture).save(stream, form.name, **options)
+        stream.seek(0)
+        return stream.read()
 
 
 def _metadata(picture: Picture) -> dict[str, Any]:

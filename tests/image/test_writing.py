@@ -263,3 +263,11 @@ def test_a_pillow_without_support_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(features, "check", lambda name: False)
     with pytest.raises(MissingDependencyError, match="AVIF support"):
         written(noise_picture(3, 8), "AVIF")
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP"])
+def test_large_pictures_are_written_as_small_ones(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = noise_picture(3, 8, metadata=format != "BMP")
+    expected = written(picture, format)
+    monkeypatch.setattr("aecodec.image.writing._LARGE_PICTURE", 100)
+    assert written(picture, format) == expected
