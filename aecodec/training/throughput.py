@@ -44,11 +44,7 @@ def command(pictures: tuple[Path, ...], model: str | None, device: str, level: i
     chosen = default_model() if model is None else find_model(model)
     name = device_name(device)
     loaded = [load(path) for path in pictures]
-    rows = [
-        row
-        for precision in PRECISIONS
-        for row in measure(chosen, precision, loaded, level, repeats)
-    ]
+    rows = [row for precision in PRECISIONS for row in measure(chosen, precision, loaded, level, repeats)]
     backend = keras.backend.backend()
     framework = f"Keras {keras.__version__} on {backend} {version(backend)}"
     content = {"device": name, "framework": framework, "model_id": chosen.model_id.hex(), "rows": rows}
