@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from bench.cache import CACHE, fingerprint
 from bench.codecs import Codec
 from bench.images import SIZES, ImageFile, speed_picture
 from bench.machine import ROOT, describe_run
+from bench.robustness.child import Usage, environment
 
 DEFAULT_CODECS = "aecodec,jpeg,webp,avif,jpegxl,heic"
 """What ``speed`` measures when nothing else is asked for: one setting per format that people use."""
@@ -186,13 +186,16 @@ def _process(plan: SpeedPlan, job: Job, pictures: _Pictures) -> dict[str, Any]:
     for operation, (first, second) in files.items():
         command = job.codec.command(operation, job.codec.typical, first, second)
         seconds: list[float] = []
+        processor: list[float] = []
         peak = 0.0
         while len(seconds) < plan.repeats and sum(seconds) <= plan.budget:
             second.unlink(missing_ok=True)
-            taken, memory = _timed(command, job.cores)
-            seconds.append(taken)
-            peak = max(peak, memory)
+            usage = _timed(command, job.cores)
+            seconds.append(usage.seconds)
+            processor.append(usage.processor_seconds)
+            peak = max(peak, usage.peak_mib)
         row[operation] = summary(seconds)
+        row[f"processor_seconds_{operation}"] = round(statistics.median(processor), 3)
         row[f"peak_mib_{operation}"] = peak
     row["bytes"] = packed.stat().st_size
     return row
@@ -208,25 +211,19 @@ def summary(seconds: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _timed(command: Sequence[str], cores: int) -> tuple[float, float]:
-    """Wall time of a process in seconds and its peak memory in MiB."""
+def _timed(command: Sequence[str], cores: int) -> Usage:
+    """Run a process on some cores; time and memory are its own (see :mod:`bench.robustness.child`)."""
     numbers = _core_numbers(cores)
 
     def choose_cores() -> None:
         if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, numbers)
+            os.sched_setaffinity(0, numbers)  # of the launcher, which hands it down
 
-    with tempfile.TemporaryFile() as errors:
-        started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=errors, stderr=errors, cwd=ROOT, preexec_fn=choose_cores)
-        _, status, usage = os.wait4(process.pid, 0)
-        taken = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            errors.seek(0)
-            message = errors.read().decode(errors="replace")
-            raise subprocess.CalledProcessError(process.returncode, list(command), stderr=message)
-    return taken, round(usage.ru_maxrss / 1024, 1)
+    launcher = [sys.executable, "-m", "bench.robustness.child", *command]
+    result = subprocess.run(
+        launcher, capture_output=True, text=True, check=True, env=environment(), preexec_fn=choose_cores
+    )
+    return Usage(**json.loads(result.stdout.splitlines()[-1]))
 
 
 def _core_numbers(count: int) -> list[int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench import speed
@@ -68,6 +70,14 @@ def test_what_took_too_long_is_not_tried_on_a_larger_picture(
     content = speed.run(larger, lambda done, total, what: None, cache=tmp_path / "cache")
     skipped = [row["size"] for row in content["rows"] if "skipped" in row]
     assert skipped == ["2", "2", "12", "12"]
+
+
+def test_a_child_is_not_charged_for_the_memory_of_the_process_that_measures_it() -> None:
+    held = np.ones(300 << 20, np.uint8)
+    usage = speed._timed([sys.executable, "-c", "sum(range(10**6))"], 1)
+    assert held[-1] == 1
+    assert 3 < usage.peak_mib < 100
+    assert 0 < usage.processor_seconds <= usage.seconds + 0.1
 
 
 def test_the_summary_is_the_median_with_the_extremes() -> None:
