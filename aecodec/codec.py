@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -34,6 +34,7 @@ from aecodec.container import (
 from aecodec.entropy import ChunkBytes, EntropyModel, encode_chunk
 from aecodec.errors import InputError, ModelError, UnknownModelError
 from aecodec.image import (
+    Frame,
     Picture,
     Samples,
     picture_from_array,
@@ -242,24 +243,80 @@ def decode_picture(
         ModelError: the model's own files are damaged.
         MissingDependencyError: the runtime is not installed.
     """
+    options = DecodeOptions(region, scale, allow_partial, model, runtime, window_side, jobs, limits, progress)
+    with open_decoding(data, options) as decoding:
+        return DecodedPicture(decoding.picture(), decoding.source.missing, decoding.source.problems)
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """The arguments of :func:`decode_picture`, where they are described."""
+
+    region: tuple[int, int, int, int] | None = None
+    scale: int = 1
+    allow_partial: bool = False
+    model: ModelChoice = None
+    runtime: str | Runtime = "onnx"
+    window_side: int | None = None
+    jobs: int | None = None
+    limits: Limits | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Decoding:
+    """A file of which all is read but the pixels.
+
+    Attributes:
+        frame: of the picture that comes out.
+        alpha: its alpha plane.
+        view: which pixels are wanted.
+        source: what the file has, and what was found to be missing; the pixels add to that.
+    """
+
+    frame: Frame
+    alpha: Samples | None
+    view: View
+    source: SectionSource
+    _engine: _Engine
+    _windows: Sequence[Window]
+
+    def bands(self) -> Generator[Samples, None, None]:
+        """Decode the pixels: (rows, width, layout) from the top to the bottom."""
+        return self._engine.decode_bands(self.source, self.view, self._windows, None)
+
+    def picture(self) -> Picture:
+        """Decode the pixels into one picture."""
+        pixels = self.view.empty_pixels(self.frame.height)
+        for _ in self._engine.decode_bands(self.source, self.view, self._windows, pixels):
+            pass  # they are parts of the pixels
+        return Picture(pixels, self.alpha, self.frame.icc_profile, self.frame.exif, self.frame.xmp)
+
+
+@contextmanager
+def open_decoding(data: ReadableFile, options: DecodeOptions) -> Iterator[Decoding]:
+    """Open a file and read all but its pixels.
+
+    Raises:
+        as :func:`decode_picture`; in the block, too.
+    """
+    limits = options.limits or DEFAULT_LIMITS
     with open_source(data) as stream:
-        reader = ContainerReader(stream, allow_truncated=allow_partial, limits=limits or DEFAULT_LIMITS)
+        reader = ContainerReader(stream, allow_truncated=options.allow_partial, limits=limits)
         header = reader.header
-        view = View.of(header, region, scale)
-        chosen = model_of(header, model)
-        side = WINDOW_SIDE if window_side is None else _checked_side("window_side", window_side)
+        view = View.of(header, options.region, options.scale)
+        chosen = model_of(header, options.model)
+        side = options.window_side
+        side = WINDOW_SIDE if side is None else _checked_side("window_side", side)
         windows = plan_windows(header, chosen.halo.decoder, area=view.area, side=side)
-        source = SectionSource(reader, tolerant=allow_partial)
+        source = SectionSource(reader, tolerant=options.allow_partial)
         source.check_unknown()
-        ticker = Ticker(progress, len(windows) + len(_chunks_of(header, windows)))
-        engine = _Engine(chosen, _open(runtime, chosen), checked_jobs(jobs), ticker)
+        ticker = Ticker(options.progress, len(windows) + len(_chunks_of(header, windows)))
+        engine = _Engine(chosen, _open(options.runtime, chosen), checked_jobs(options.jobs), ticker)
         # What costs little goes first, so that damage there is found before the pixels are decoded.
-        profile, exif, xmp = (
-            source.joined(kind) for kind in (SectionKind.ICC_PROFILE, SectionKind.EXIF, SectionKind.XMP)
-        )
+        frame = _read_frame(source, view)
         alpha = _read_alpha(source, view) if header.has_alpha else None
-        pixels = engine.decode_windows(source, view, windows)
-        return DecodedPicture(Picture(pixels, alpha, profile, exif, xmp), source.missing, source.problems)
+        yield Decoding(frame, alpha, view, source, engine, windows)
 
 
 class Ticker:
@@ -304,12 +361,32 @@ class _Engine:
             self._collect(waiting, coded, leave=0)
         return [coded[index] for index in range(header.chunk_count)]
 
-    def decode_windows(self, source: SectionSource, view: View, windows: Sequence[Window]) -> Samples:
-        """Chunks -> symbols -> windows -> the pixels (height, width, layout) of the view."""
+    def decode_bands(
+        self, source: SectionSource, view: View, windows: Sequence[Window], target: Samples | None
+    ) -> Generator[Samples, None, None]:
+        """Chunks -> symbols -> windows -> the pixels of the view: the rows of windows beside one another at a
+        time, as parts of the target if there is one.
+        """
+        rows = slice(0, 0)
+        band = view.empty_pixels(0)
+        with closing(self._decode_windows(source, windows)) as decoded:
+            for window, rgb in decoded:
+                if view.rows(window.core) != rows:
+                    if len(band):
+                        yield band
+                    rows = view.rows(window.core)
+                    band = view.empty_pixels(rows.stop - rows.start) if target is None else target[rows]
+                view.write(band, window.core, _preview(window.crop_pixels(rgb), view.scale))
+                self.ticker.tick()
+        yield band
+
+    def _decode_windows(
+        self, source: SectionSource, windows: Sequence[Window]
+    ) -> Generator[tuple[Window, NDArray[np.float32]], None, None]:
+        """Chunks -> symbols -> each window with the float pixels of its reach."""
         header = source.header
         first_uses, last_uses = chunk_uses(header, [window.reach for window in windows])
         store = SymbolStore(header, self.model.hyper_channels, self.model.latent_channels)
-        target = view.empty_pixels()
         with thread_pool(self.jobs) as pool:
             waiting: dict[int, Future[Symbols]] = {}
             for window, started, ahead, finished in zip(
@@ -323,13 +400,10 @@ class _Engine:
                 for index in started:
                     store.put(index, waiting[index].result())
                     self.ticker.tick()
-                rgb = self._synthesise(store.read(window.reach), header.level)
-                view.write(target, window.core, _preview(window.crop_pixels(rgb), view.scale))
-                self.ticker.tick()
+                yield window, self._synthesise(store.read(window.reach), header.level)
                 for index in finished:
                     store.take(index)
                     del waiting[index]
-        return target
 
     def _collect(
         self,
@@ -389,6 +463,15 @@ def _preview(rgb: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
     It is what the picture itself looks like when made smaller, and needs less memory, though as much time.
     """
     return box_average(rgb, scale)
+
+
+def _read_frame(source: SectionSource, view: View) -> Frame:
+    """The frame of the view, with the metadata of the file."""
+    header, box = source.header, view.box
+    profile, exif, xmp = (
+        source.joined(kind) for kind in (SectionKind.ICC_PROFILE, SectionKind.EXIF, SectionKind.XMP)
+    )
+    return Frame(box.width, box.height, header.layout, header.depth, header.has_alpha, profile, exif, xmp)
 
 
 def _read_alpha(source: SectionSource, view: View) -> Samples:

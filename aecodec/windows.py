@@ -279,20 +279,26 @@ class View:
         columns, rows = -(-self.box.right // unit) - x, -(-self.box.bottom // unit) - y
         return Box(x * HYPER_STRIDE, y * HYPER_STRIDE, columns * HYPER_STRIDE, rows * HYPER_STRIDE)
 
-    def empty_pixels(self) -> Samples:
-        """Room for the result (height, width, layout)."""
-        dtype = np.uint8 if self.header.depth == 8 else np.uint16
-        return np.empty((self.box.height, self.box.width, self.header.layout), dtype)
+    def rows(self, core: Box) -> slice:
+        """The rows of the result that cores beside this one fill."""
+        top, bottom = core.y // self.scale, core.bottom // self.scale
+        return slice(max(top, self.box.y) - self.box.y, min(bottom, self.box.bottom) - self.box.y)
 
-    def write(self, target: Samples, core: Box, rgb: NDArray[np.float32]) -> None:
-        """Round what is wanted of a core's float pixels (already of this scale) and put it into its place."""
+    def empty_pixels(self, height: int) -> Samples:
+        """Room for so many rows of the result (height, width, layout)."""
+        dtype = np.uint8 if self.header.depth == 8 else np.uint16
+        return np.empty((height, self.box.width, self.header.layout), dtype)
+
+    def write(self, band: Samples, core: Box, rgb: NDArray[np.float32]) -> None:
+        """Round what is wanted of a core's float pixels (already of this scale) and put it into its place in
+        the band of the core's rows.
+        """
         left, top = core.x // self.scale, core.y // self.scale
         x, y = max(left, self.box.x), max(top, self.box.y)
         right = min(core.right // self.scale, self.box.right)
-        bottom = min(core.bottom // self.scale, self.box.bottom)
-        wanted = rgb[y - top : bottom - top, x - left : right - left]
-        rows, columns = slice(y - self.box.y, bottom - self.box.y), slice(x - self.box.x, right - self.box.x)
-        target[rows, columns] = samples_from_float_rgb(wanted, self.header.layout, self.header.depth)
+        wanted = rgb[y - top : y - top + len(band), x - left : right - left]
+        columns = slice(x - self.box.x, right - self.box.x)
+        band[:, columns] = samples_from_float_rgb(wanted, self.header.layout, self.header.depth)
 
     def cut_plane(self, plane: Samples) -> Samples:
         """What is wanted of a plane (height, width) of the whole picture, at this scale."""

@@ -15,6 +15,7 @@ from aecodec.codec import decode, encode
 from aecodec.container import Limits
 from aecodec.errors import FormatError, ImageError, InputError, LimitError, ModelError, OutputError
 from aecodec.files import decode_file, encode_file
+from aecodec.image import load_picture, picture_to_array
 from tests.helpers import CosineRuntime, photograph
 
 
@@ -119,3 +120,54 @@ def test_a_partial_file_is_written_and_told(cosine: dict[str, Any], tmp_path: Pa
     result = decode_file(data[: len(data) // 2], tmp_path / "out.png", allow_partial=True, **cosine)
     assert not result.complete
     assert pixels_of(tmp_path / "out.png").shape == (70, 100, 3)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".ppm"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_file_of_several_bands_holds_what_decode_gives(
+    suffix: str, dtype: type, channels: int, cosine: dict[str, Any], tmp_path: Path
+) -> None:
+    if (channels in (2, 4) and suffix == ".ppm") or (suffix, dtype, channels) == (".tif", np.uint16, 2):
+        pytest.skip("this format cannot hold this picture")
+    rgb = photograph(300, 150).astype(dtype) * (1 if dtype is np.uint8 else 257)
+    samples = np.dstack((rgb, rgb[::-1, :, :1]))[:, :, [[0], [0, 3], [0, 1, 2], [0, 1, 2, 3]][channels - 1]]
+    data = encode(samples, **cosine)
+    for name, region in (("whole", None), ("part", (3, 70, 140, 200))):
+        target = tmp_path / f"{name}{suffix}"
+        result = decode_file(data, target, region=region, window_side=64, **cosine)
+        written = picture_to_array(load_picture(target))
+        assert np.array_equal(written, decode(data, region=region, window_side=64, **cosine))
+        assert (result.height, result.width) == written.shape[:2]
+
+
+@pytest.mark.parametrize("format", ["png", "ppm"])
+def test_rows_are_written_while_the_picture_is_decoded(format: str, cosine: dict[str, Any]) -> None:
+    """So the memory does not grow with the height of a picture."""
+    steps: list[str] = []
+
+    class Watched(io.BytesIO):
+        def write(self, content: Any) -> int:
+            steps.append("write")
+            return super().write(content)
+
+    class Watching(CosineRuntime):
+        def decode(self, z: Any, r: Any, level: int) -> Any:
+            steps.append("decode")
+            return super().decode(z, r, level)
+
+    data = encode(photograph(512, 64), **cosine)
+    decode_file(data, Watched(), format=format, window_side=64, model=cosine["model"], runtime=Watching())
+    turns = [step for step, former in zip(steps, ["", *steps], strict=False) if step != former]
+    assert steps.count("decode") > 4
+    assert turns.count("write") > 4 if format == "ppm" else turns.count("write") >= 2
+
+
+def test_a_file_that_is_damaged_further_down_leaves_nothing_behind(
+    cosine: dict[str, Any], tmp_path: Path
+) -> None:
+    data = bytearray(encode(photograph(512, 64), chunk_side=64, **cosine))
+    data[-1] ^= 1
+    with pytest.raises(FormatError):
+        decode_file(bytes(data), tmp_path / "out.png", window_side=64, **cosine)
+    assert not list(tmp_path.iterdir())

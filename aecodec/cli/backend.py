@@ -174,37 +174,64 @@ def decode(
     progress: Progress | None = None,
 ) -> Result:
     """Decompress one file to a picture file of the format."""
+    from aecodec import decode_file
+
+    if settings.thumbnail is not None:
+        return _decode_thumbnail(source, target, format_name, settings, settings.thumbnail, progress)
+    bytes_before, start = size_of(source), target.tell()
+    decoded = decode_file(
+        source,
+        target,
+        format=format_name,
+        region=settings.region,
+        scale=settings.scale,
+        allow_partial=settings.allow_partial,
+        model=settings.model,
+        runtime=settings.runtime,
+        limits=_limits(settings.max_pixels),
+        progress=progress,
+    )
+    written = target.tell() - start
+    return _decoded(bytes_before, written, decoded.width, decoded.height, decoded.missing, decoded.problems)
+
+
+def _decode_thumbnail(
+    source: BinaryIO,
+    target: BinaryIO,
+    format_name: str,
+    settings: DecodeSettings,
+    size: int,
+    progress: Progress | None,
+) -> Result:
     from aecodec import decode_picture, probe
     from aecodec.image import save_picture
 
-    bytes_before = size_of(source)
+    bytes_before, start = size_of(source), target.tell()
     limits = _limits(settings.max_pixels)
-    scale = settings.scale
-    if settings.thumbnail is not None:
-        info = probe(source, limits=limits)
-        source.seek(0)
-        scale = thumbnail_scale(info.width, info.height, settings.thumbnail)
+    info = probe(source, limits=limits)
+    source.seek(0)
     decoded = decode_picture(
         source,
-        region=settings.region,
-        scale=scale,
+        scale=thumbnail_scale(info.width, info.height, size),
         allow_partial=settings.allow_partial,
         model=settings.model,
         runtime=settings.runtime,
         limits=limits,
         progress=progress,
     )
-    picture = decoded.picture
-    if settings.thumbnail is not None:
-        picture = _shrunk(picture, settings.thumbnail)
-    start = target.tell()
+    picture = _shrunk(decoded.picture, size)
     save_picture(picture, target, format_name)
-    details: dict[str, Any] = {"width": picture.width, "height": picture.height}
-    if not decoded.complete:
-        details["missing"] = round(decoded.missing, 4)
-    return Result(
-        bytes_before, target.tell() - start, details, decoded.problems, partial=not decoded.complete
-    )
+    written = target.tell() - start
+    return _decoded(bytes_before, written, picture.width, picture.height, decoded.missing, decoded.problems)
+
+
+def _decoded(
+    bytes_before: int, written: int, width: int, height: int, missing: float, problems: tuple[str, ...]
+) -> Result:
+    details: dict[str, Any] = {"width": width, "height": height}
+    if problems:
+        details["missing"] = round(missing, 4)
+    return Result(bytes_before, written, details, problems, partial=bool(problems))
 
 
 def format_name(ending: str) -> str:

@@ -29,10 +29,12 @@ from __future__ import annotations
 
 from aecodec.image.conversion import picture_to_pillow
 from aecodec.image.picture import (
+    Frame,
     Picture,
     Samples,
     apply_orientation,
     from_float_rgb,
+    interleaved,
     picture_from_array,
     picture_to_array,
     reduce_to_8_bit,
@@ -43,18 +45,29 @@ from aecodec.image.picture import (
 )
 from aecodec.image.png import plane_from_png, plane_to_png
 from aecodec.image.reading import DEFAULT_MAX_PIXELS, READABLE_FORMATS, load_picture, picture_from_pillow
-from aecodec.image.writing import WRITABLE_FORMATS, format_of, save_picture
+from aecodec.image.writing import (
+    WRITABLE_FORMATS,
+    check_fits,
+    format_of,
+    open_picture_file,
+    save_picture,
+    writes_rows,
+)
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
     "READABLE_FORMATS",
     "WRITABLE_FORMATS",
+    "Frame",
     "Picture",
     "Samples",
     "apply_orientation",
+    "check_fits",
     "format_of",
     "from_float_rgb",
+    "interleaved",
     "load_picture",
+    "open_picture_file",
     "picture_from_array",
     "picture_from_pillow",
     "picture_to_array",
@@ -67,4 +80,5 @@ __all__ = [
     "save_picture",
     "strip_metadata",
     "to_float_rgb",
+    "writes_rows",
 ]

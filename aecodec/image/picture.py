@@ -99,6 +99,53 @@ class Picture:
         return field.value if field else 1
 
 
+@dataclass(frozen=True)
+class Frame:
+    """A picture but for its samples: what one knows before they are decoded.
+
+    Args:
+        width: columns.
+        height: rows.
+        layout: 1 for gray, 3 for RGB; alpha does not count.
+        depth: bits per sample, 8 or 16.
+        has_alpha: whether there is an alpha plane.
+        icc_profile: see :class:`Picture`, like exif and xmp.
+    """
+
+    width: int
+    height: int
+    layout: int
+    depth: int
+    has_alpha: bool = False
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "icc_profile", self.icc_profile or None)
+        object.__setattr__(self, "exif", _bare_exif(self.exif) or None)
+        object.__setattr__(self, "xmp", self.xmp or None)
+
+    @classmethod
+    def of(cls, picture: Picture) -> Frame:
+        """The frame of a picture."""
+        return cls(
+            picture.width,
+            picture.height,
+            picture.layout,
+            picture.depth,
+            picture.alpha is not None,
+            picture.icc_profile,
+            picture.exif,
+            picture.xmp,
+        )
+
+    @property
+    def channels(self) -> int:
+        """1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha)."""
+        return self.layout + self.has_alpha
+
+
 def is_deep_colour(picture: Picture) -> bool:
     """Whether it has 16-bit colours or 16-bit alpha, which Pillow cannot hold."""
     return picture.depth == 16 and (picture.layout == 3 or picture.alpha is not None)
@@ -157,9 +204,13 @@ def picture_to_array(picture: Picture) -> Samples:
 
     The mirror of :func:`picture_from_array`; without alpha the memory is shared.
     """
-    if picture.alpha is not None:
-        return np.concatenate((picture.pixels, picture.alpha[:, :, np.newaxis]), axis=2)
-    return picture.pixels[:, :, 0] if picture.layout == 1 else picture.pixels
+    samples = interleaved(picture.pixels, picture.alpha)
+    return samples[:, :, 0] if samples.shape[2] == 1 else samples
+
+
+def interleaved(pixels: Samples, alpha: Samples | None) -> Samples:
+    """Pixels (rows, width, layout) with their alpha (rows, width) as the last channel, if there is one."""
+    return pixels if alpha is None else np.concatenate((pixels, alpha[:, :, np.newaxis]), axis=2)
 
 
 def reduce_to_8_bit(picture: Picture) -> Picture:

@@ -1,4 +1,4 @@
-"""PNG beyond Pillow: files with 16-bit colours or alpha, and the alpha plane of an .aec file."""
+"""PNG: one writer for every layout and depth, row by row, and the alpha plane of an .aec file."""
 
 from __future__ import annotations
 
@@ -6,69 +6,95 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from aecodec.errors import CorruptedError, ImageError
-from aecodec.image.picture import Picture, Samples, check_dtype, picture_to_array
+from aecodec.image.picture import Frame, Samples, check_dtype
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER: Final = struct.Struct(">IIBBBBB")  # width, height, depth, colour, compression, filters, interlacing
 _GRAY: Final = 0
+#: Number of channels -> PNG's colour type.
+_COLOUR_TYPES: Final = {1: 0, 2: 4, 3: 2, 4: 6}
 _XMP_HEAD: Final = b"XML:com.adobe.xmp\0\0\0\0\0"
 _PAETH: Final = 4
 _BAND_BYTES: Final = 2**22
 
 
-# Files with 16-bit colours
+# Picture files
 
 
-def deep_png_file(picture: Picture) -> bytes:
-    """A 16-bit picture in colours or with alpha; Pillow writes 16-bit gray only (ISO/IEC 15948)."""
-    samples = picture_to_array(picture).astype(">u2").view(np.uint8).reshape(picture.height, -1)
-    colour_type = {(1, True): 4, (3, False): 2, (3, True): 6}[picture.layout, picture.alpha is not None]
-    chunks = [(b"IHDR", _HEADER.pack(picture.width, picture.height, 16, colour_type, 0, 0, 0))]
-    if picture.icc_profile:
-        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc_profile)))
-    if picture.exif:
-        chunks.append((b"eXIf", picture.exif))
-    if picture.xmp:
-        chunks.append((b"iTXt", _XMP_HEAD + picture.xmp))
-    pixel_bytes = samples.shape[1] // picture.width
-    chunks += [(b"IDAT", piece) for piece in _deflated_rows(samples, pixel_bytes)] + [(b"IEND", b"")]
-    return _SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks)
+class PngRows:
+    """Writes a PNG file (ISO/IEC 15948) a band of rows at a time: every layout and depth, with all metadata.
+
+    Pillow writes no 16-bit colours, and needs the whole picture in memory, twice. The Paeth filter alone
+    gives files of about the size that Pillow's choice of a filter for each row gives.
+
+    Args:
+        stream: where to; the signature, the header and the metadata are written at once.
+        frame: of the picture.
+    """
+
+    def __init__(self, stream: BinaryIO, frame: Frame) -> None:
+        self._stream = stream
+        self._bytes_per_pixel = frame.channels * frame.depth // 8
+        self._above = np.zeros((1, frame.width * self._bytes_per_pixel), np.uint8)
+        self._packer = zlib.compressobj()
+        stream.write(_SIGNATURE)
+        colour_type = _COLOUR_TYPES[frame.channels]
+        header = _HEADER.pack(frame.width, frame.height, frame.depth, colour_type, 0, 0, 0)
+        self._write_chunk(b"IHDR", header)
+        if frame.icc_profile:
+            self._write_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(frame.icc_profile))
+        if frame.exif:
+            self._write_chunk(b"eXIf", frame.exif)
+        if frame.xmp:
+            self._write_chunk(b"iTXt", _XMP_HEAD + frame.xmp)
+
+    def write(self, samples: Samples) -> None:
+        """Append the next rows, (rows, width, channels)."""
+        height = max(1, _BAND_BYTES // self._above.shape[1])
+        for first in range(0, len(samples), height):
+            self._write_band(_big_endian_rows(samples[first : first + height]))
+
+    def finish(self) -> None:
+        """Write the end; all rows have been written."""
+        self._write_chunk(b"IDAT", self._packer.flush())
+        self._write_chunk(b"IEND", b"")
+
+    def _write_band(self, band: npt.NDArray[np.uint8]) -> None:
+        above = np.concatenate((self._above, band[:-1]))
+        self._above = band[-1:].copy()
+        if piece := self._packer.compress(_filtered(band, above, self._bytes_per_pixel).data):
+            self._write_chunk(b"IDAT", piece)
+
+    def _write_chunk(self, kind: bytes, content: bytes) -> None:
+        self._stream.write(_chunk(kind, content))
 
 
-def xmp_chunk(xmp: bytes) -> Any:
-    """The ``pnginfo`` that makes Pillow write an XMP packet."""
-    from PIL import PngImagePlugin
-
-    info = PngImagePlugin.PngInfo()
-    info.add(b"iTXt", _XMP_HEAD + xmp)
-    return info
+def _big_endian_rows(samples: Samples) -> npt.NDArray[np.uint8]:
+    """Samples (rows, width, channels) as the bytes (rows, bytes) of a PNG."""
+    ordered = np.ascontiguousarray(samples, samples.dtype.newbyteorder(">"))
+    return ordered.view(np.uint8).reshape(len(samples), -1)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def _deflated_rows(rows: npt.NDArray[np.uint8], pixel_bytes: int) -> Iterator[bytes]:
-    """Rows (rows, bytes), each with the Paeth filter, as pieces of one zlib stream, a band at a time."""
-    packer = zlib.compressobj()
-    height = max(1, _BAND_BYTES // rows.shape[1])
-    for first in range(0, len(rows), height):
-        band = rows[first : first + height]
-        above = rows[first - 1 : first] if first else np.zeros_like(rows[:1])
-        up = np.concatenate((above, band[:-1]))
-        filtered = np.empty((len(band), rows.shape[1] + 1), np.uint8)
-        filtered[:, 0] = _PAETH
-        filtered[:, 1:] = band - _paeth(_shifted(band, pixel_bytes), up, _shifted(up, pixel_bytes))
-        if piece := packer.compress(filtered.tobytes()):
-            yield piece
-    yield packer.flush()
+def _filtered(
+    band: npt.NDArray[np.uint8], above: npt.NDArray[np.uint8], bytes_per_pixel: int
+) -> npt.NDArray[np.uint8]:
+    """Rows (rows, bytes) behind the Paeth filter, each with the filter's type in front of it."""
+    filtered = np.empty((len(band), band.shape[1] + 1), np.uint8)
+    filtered[:, 0] = _PAETH
+    predicted = _paeth(_shifted(band, bytes_per_pixel), above, _shifted(above, bytes_per_pixel))
+    np.subtract(band, predicted, out=filtered[:, 1:])
+    return filtered
 
 
 def _shifted(rows: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from aecodec.errors import ImageError
 from aecodec.image.conversion import rescale
-from aecodec.image.picture import Picture, picture_from_array
+from aecodec.image.picture import Frame, Picture, Samples, picture_from_array
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,23 @@ def _numbers(stream: BinaryIO, count: int) -> npt.NDArray[np.integer[Any]]:
     return np.fromiter(map(int, tokens), np.int64, len(tokens))
 
 
-def pnm_file(picture: Picture) -> bytes:
-    """P5 or P6, with two bytes per sample for a 16-bit picture; without alpha."""
-    kind = 5 if picture.layout == 1 else 6
-    head = f"P{kind}\n{picture.width} {picture.height}\n{2**picture.depth - 1}\n".encode()
-    return head + picture.pixels.astype(picture.pixels.dtype.newbyteorder(">")).tobytes()
+class PnmRows:
+    """Writes a P5 or P6 file a band of rows at a time, with two bytes per sample for a 16-bit picture.
+
+    Args:
+        stream: where to; the header is written at once.
+        frame: of the picture, which has no alpha; metadata are left out.
+    """
+
+    def __init__(self, stream: BinaryIO, frame: Frame) -> None:
+        self._stream = stream
+        kind = 5 if frame.layout == 1 else 6
+        stream.write(f"P{kind}\n{frame.width} {frame.height}\n{2**frame.depth - 1}\n".encode())
+
+    def write(self, samples: Samples) -> None:
+        """Append the next rows, (rows, width, channels)."""
+        big_endian = np.ascontiguousarray(samples, samples.dtype.newbyteorder(">"))
+        self._stream.write(big_endian.view(np.uint8).data)
+
+    def finish(self) -> None:
+        """All rows have been written."""

@@ -3,38 +3,76 @@
 from __future__ import annotations
 
 import io
+import shutil
+import tempfile
 import warnings
 import zlib
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from PIL import Image
 
 from aecodec.image.conversion import descriptive_exif
-from aecodec.image.picture import Picture, Samples, picture_to_array
+from aecodec.image.picture import Frame, Samples
 
 _STRIP_BYTES: Final = 2**18
+_MEMORY_BYTES: Final = 2**24
 _ICC_PROFILE: Final = 34675
 _XMP: Final = 700
 
 
-def tiff_file(picture: Picture) -> bytes:
-    """TIFF 6.0, little-endian, in strips with Adobe's deflate and the horizontal predictor.
+class TiffRows:
+    """Writes TIFF 6.0, little-endian, in strips with Adobe's deflate and the horizontal predictor.
 
-    Broken EXIF metadata are left out, with a warning: they must not keep a picture from being written.
+    The directory stands in front and says where the strips lie, so these wait in a temporary file.
+
+    Args:
+        stream: where to; nothing is written before the end.
+        frame: of the picture. Broken EXIF metadata are left out, with a warning: they must not keep a picture
+            from being written.
     """
-    samples = picture_to_array(picture).reshape(picture.height, picture.width, -1)
-    rows = max(1, _STRIP_BYTES // (samples.nbytes // picture.height))
-    strips = [_strip(samples[first : first + rows]) for first in range(0, picture.height, rows)]
-    tags = _profile_and_xmp(picture) | _structure(picture, rows, [len(strip) for strip in strips])
-    try:
-        head = _directory(_exif(picture) | tags)
-    except Exception as error:  # hostile bytes make the parser raise anything
-        if not picture.exif:
-            raise
-        warnings.warn(f"the EXIF is left out of the TIFF file, because it is broken: {error!r}", stacklevel=2)
-        head = _directory(tags)
-    return head + b"".join(strips)
+
+    def __init__(self, stream: BinaryIO, frame: Frame) -> None:
+        self._stream = stream
+        self._frame = frame
+        self._rows_per_strip = max(1, _STRIP_BYTES // (frame.width * frame.channels * frame.depth // 8))
+        dtype = np.uint8 if frame.depth == 8 else np.uint16
+        self._waiting: Samples = np.empty((0, frame.width, frame.channels), dtype)
+        self._strips = tempfile.SpooledTemporaryFile(_MEMORY_BYTES)  # noqa: SIM115 (closed in the end)
+        self._sizes: list[int] = []
+
+    def write(self, samples: Samples) -> None:
+        """Append the next rows, (rows, width, channels)."""
+        rows = np.concatenate((self._waiting, samples)) if len(self._waiting) else samples
+        whole = len(rows) - len(rows) % self._rows_per_strip
+        for first in range(0, whole, self._rows_per_strip):
+            self._write_strip(rows[first : first + self._rows_per_strip])
+        self._waiting = rows[whole:].copy()
+
+    def finish(self) -> None:
+        """Write the file; all rows have been given."""
+        if len(self._waiting):
+            self._write_strip(self._waiting)
+        self._stream.write(self._head())
+        with self._strips as strips:
+            strips.seek(0)
+            shutil.copyfileobj(strips, self._stream)
+
+    def _write_strip(self, samples: Samples) -> None:
+        self._sizes.append(self._strips.write(_strip(samples)))
+
+    def _head(self) -> bytes:
+        structure = _structure(self._frame, self._rows_per_strip, self._sizes)
+        tags = _profile_and_xmp(self._frame) | structure
+        try:
+            return _directory(_exif(self._frame) | tags)
+        except Exception as error:  # hostile bytes make the parser raise anything
+            if not self._frame.exif:
+                raise
+            warnings.warn(
+                f"the EXIF is left out of the TIFF file, because it is broken: {error!r}", stacklevel=2
+            )
+            return _directory(tags)
 
 
 def _directory(tags: dict[int, Any]) -> bytes:
@@ -56,37 +94,36 @@ def _strip(samples: Samples) -> bytes:
     return zlib.compress(differences.astype(differences.dtype.newbyteorder("<")).tobytes())
 
 
-def _structure(picture: Picture, rows_per_strip: int, sizes: list[int]) -> dict[int, Any]:
+def _structure(frame: Frame, rows_per_strip: int, sizes: list[int]) -> dict[int, Any]:
     """The tags that say how the pixels are stored (TIFF 6.0, section 8)."""
-    channels = picture.layout + (picture.alpha is not None)
     tags: dict[int, Any] = {
-        256: picture.width,
-        257: picture.height,
-        258: (picture.depth,) * channels,
+        256: frame.width,
+        257: frame.height,
+        258: (frame.depth,) * frame.channels,
         259: 8,  # deflate
-        262: 1 if picture.layout == 1 else 2,  # black is zero, RGB
+        262: 1 if frame.layout == 1 else 2,  # black is zero, RGB
         273: (0, *np.cumsum(sizes[:-1], dtype=np.int64).tolist()),  # from the end of the directory
-        277: channels,
+        277: frame.channels,
         278: rows_per_strip,
         279: tuple(sizes),
         284: 1,  # samples interleaved
         317: 2,  # horizontal predictor
     }
-    return tags if picture.alpha is None else tags | {338: (2,)}  # alpha, not premultiplied
+    return tags | {338: (2,)} if frame.has_alpha else tags  # alpha, not premultiplied
 
 
-def _exif(picture: Picture) -> dict[int, Any]:
-    if not picture.exif:
+def _exif(frame: Frame) -> dict[int, Any]:
+    if not frame.exif:
         return {}
     exif = Image.Exif()
-    exif.load(picture.exif)
+    exif.load(frame.exif)
     return descriptive_exif(exif)
 
 
-def _profile_and_xmp(picture: Picture) -> dict[int, Any]:
+def _profile_and_xmp(frame: Frame) -> dict[int, Any]:
     tags: dict[int, Any] = {}
-    if picture.icc_profile:
-        tags[_ICC_PROFILE] = picture.icc_profile
-    if picture.xmp:
-        tags[_XMP] = picture.xmp
+    if frame.icc_profile:
+        tags[_ICC_PROFILE] = frame.icc_profile
+    if frame.xmp:
+        tags[_XMP] = frame.xmp
     return tags
