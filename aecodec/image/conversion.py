@@ -30,6 +30,7 @@ DESCRIPTIVE_TAGS: Final = (
 SUBDIRECTORY_TAGS: Final = (0x8769, 0x8825)
 
 _BITS_PER_SAMPLE: Final = 258
+_BAND_PIXELS: Final = 2**22
 _PHOTOMETRIC_INTERPRETATION: Final = 262
 _WHITE_IS_ZERO: Final = 0
 
@@ -81,7 +82,7 @@ def convert_image(image: Any, name: str) -> Picture:
     mode = image.mode
     if mode in _TARGETS:
         target = _TARGETS[mode]
-        samples = np.asarray(image if mode == target else image.convert(target))
+        samples = _samples(image if mode == target else image.convert(target))
         key = _scaled_key(image.info.get("transparency"), raw_mode, mode)
         return with_colour_key(picture_from_array(samples, **metadata), key, name)
     if mode == "I" or mode.startswith("I;16"):
@@ -92,6 +93,18 @@ def convert_image(image: Any, name: str) -> Picture:
     if mode == "LAB":
         return _convert_lab(image, metadata)
     raise ImageError(f"{name}: {_refusal(mode)}")
+
+
+def _samples(image: Any) -> npt.NDArray[Any]:
+    """``np.asarray`` of an image, a band of rows at a time, for Pillow makes two copies of what it gives."""
+    width, height = image.size
+    first = np.asarray(image.crop((0, 0, width, 1)))
+    samples = np.empty((height, *first.shape[1:]), first.dtype)
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        samples[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+    return samples
 
 
 def _refusal(mode: str) -> str:

@@ -222,3 +222,12 @@ def test_one_picture_of_several_in_a_jpeg_is_taken() -> None:
         picture = picture_from_pillow(image)
         assert_same_samples(picture, np.asarray(image))
     assert picture.pixels.any()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA"])
+def test_large_images_are_taken_a_band_at_a_time(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.fromarray(noise(4, 8)).convert(mode)
+    expected = picture_to_array(picture_from_pillow(image))
+    monkeypatch.setattr("aecodec.image.conversion._BAND_PIXELS", 70)
+    np.testing.assert_array_equal(picture_to_array(picture_from_pillow(image)), expected)
+    assert expected.shape[:2] == image.size[::-1]
