@@ -1,4 +1,4 @@
-"""``python -m bench``: rd, speed, report, look, fetch."""
+"""``python -m bench``: rd, graphics, speed, startup, report, look, readme, codecs, fetch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.codecs import Codec, all_codecs, select_codecs
 from bench.codecs.aecodec import Aecodec
 from bench.images import ImageFile
+
+if TYPE_CHECKING:
+    from bench.rd import Plan
+    from bench.results import Result
 
 DEFAULT_METRICS = "psnr-rgb,psnr-y,ms-ssim-rgb,ssimulacra2"
 
@@ -41,6 +46,9 @@ def main() -> None:
 @click.option("--metrics", default=DEFAULT_METRICS, show_default=True, help="butteraugli can be added.")
 @click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="Only the first pictures.")
+@click.option(
+    "--points", type=click.IntRange(2), help="Qualities per codec; BD-rates need six. [default: all]"
+)
 @click.option("--model", help="Model of aecodec: name or id.")
 @click.option("--runtime", type=click.Choice(["onnx", "keras"]), default="onnx", show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True)
@@ -54,6 +62,7 @@ def rd(
     metrics: str,
     jobs: int,
     limit: int | None,
+    points: int | None,
     model: str | None,
     runtime: str,
     device: str,
@@ -66,10 +75,8 @@ def rd(
     Finished points are kept in bench/cache: interrupt at will, and run the same command again to go on.
     """
     from bench.images import ImagesError, find_images
-    from bench.progress import Progress
-    from bench.rd import Plan, run
-    from bench.results import RESULTS, write_result
-    from bench.thumbnails import write_thumbnails
+    from bench.rd import Plan
+    from bench.results import RESULTS
 
     if runtime == "keras":
         from bench.device import choose_device
@@ -92,7 +99,22 @@ def rd(
         metrics=_usable_metrics(metrics),
         jobs=1 if device == "gpu" else jobs,
         cache=cache,
+        points=points,
     )
+    results = _measure(plan, output or RESULTS, fresh=fresh)
+    if runtime == "keras":
+        _measure_device(pictures, model, device, output or RESULTS)
+    if any(result.failures for result in results):
+        sys.exit(1)
+
+
+def _measure(plan: Plan, folder: Path, *, fresh: bool) -> list[Result]:
+    """Run a plan with progress and write its results into the folder of its set."""
+    from bench.progress import Progress
+    from bench.rd import run
+    from bench.results import write_result
+    from bench.thumbnails import write_thumbnails
+
     progress = Progress()
     try:
         results = run(
@@ -106,16 +128,12 @@ def rd(
         click.echo("\nInterrupted. Finished points are kept: run the same command again to go on.", err=True)
         sys.stderr.flush()
         os._exit(130)  # workers that still compute would keep the interpreter from ending
-    folder = (output or RESULTS) / plan.image_set
-    write_thumbnails(plan.images, folder)
+    write_thumbnails(plan.images, folder / plan.image_set)
     for result in results:
-        path = write_result(result, folder)
+        path = write_result(result, folder / plan.image_set)
         failed = f", {len(result.failures)} FAILED" if result.failures else ""
         click.echo(f"{path.name}: {len(result.points)} points{failed}")
-    if runtime == "keras":
-        _measure_device(pictures, model, device, output or RESULTS)
-    if any(result.failures for result in results):
-        sys.exit(1)
+    return results
 
 
 def _measure_device(pictures: list[ImageFile], model: str | None, device: str, folder: Path) -> None:
@@ -241,6 +259,84 @@ def speed(
     click.echo(f"{path.name}: {len(content['rows'])} rows, {len(failures)} failed")
     for row in failures:
         click.echo(f"FAILED {row['codec']} {row['size']} MP {row['mode']}: {row['failure']}", err=True)
+
+
+@main.command()
+@click.option("--codecs", default="aecodec,webp,jpeg,avif", show_default=True, help="Comma-separated names.")
+@click.option("--points", type=click.IntRange(6), default=6, show_default=True, help="Qualities per codec.")
+@click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+@click.option("--model", help="Model of aecodec: name or id.")
+@click.option("--fresh", is_flag=True, help="Do not use finished points.")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder of results. [default: bench/results]")
+@_cache_option
+def graphics(
+    codecs: str, points: int, jobs: int, model: str | None, fresh: bool, output: Path | None, cache: Path
+) -> None:
+    """Draw text, plots, icons and screenshots; measure PSNR-RGB over rate on them.
+
+    Prints a table with the sizes of lossless files beside.
+    """
+    from PIL import Image
+
+    from bench.graphics import lossless_sizes, make, table
+    from bench.images import find_images
+    from bench.rd import Plan
+    from bench.results import RESULTS, write_rows
+
+    folder, notes = make()
+    for note in notes:
+        click.echo(note, err=True)
+    image_set, pictures = find_images(folder)
+    try:
+        chosen = tuple(_configured(codec, model, "onnx", "cpu") for codec in select_codecs(codecs))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    plan = Plan(_usable(chosen), image_set, tuple(pictures), ("psnr-rgb",), jobs, cache, points)
+    results = _measure(plan, output or RESULTS, fresh=fresh)
+    sizes = {picture.name: lossless_sizes(Image.open(picture.path)) for picture in pictures}
+    rows = [{"picture": name, **found} for name, found in sizes.items()]
+    write_rows({"rows": rows}, (output or RESULTS) / image_set / "lossless.json")
+    click.echo("\n" + table(results, sizes))
+
+
+@main.command()
+@click.option("--repeats", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="[default: bench/results/startup.json]")
+def startup(repeats: int, output: Path | None) -> None:
+    """Measure how long small commands of aecodec take, on an idle machine."""
+    from bench.results import RESULTS, write_rows
+    from bench.startup import measure_all
+
+    content = measure_all(repeats)
+    path = output or RESULTS / "startup.json"
+    write_rows(content, path)
+    for row in content["rows"]:
+        click.echo(
+            f"aecodec {row['command']}: {row['median']:.3f} s ({row['least']:.3f} to {row['most']:.3f})"
+        )
+
+
+@main.command()
+@click.option("--fresh", is_flag=True, help="From scratch: do not use finished points.")
+@click.option("--parts", help="Comma-separated. [default: all]")
+@click.option("--plan", "show", is_flag=True, help="Only print the commands.")
+def readme(fresh: bool, parts: str | None, show: bool) -> None:
+    """Measure every figure of README.md again and make the report, on an idle machine.
+
+    The time of each part is written into bench/results/readme.json.
+    """
+    from bench.readme import ReadmeError, choose, run
+    from bench.results import RESULTS
+
+    try:
+        chosen = choose(parts)
+        if show:
+            for part in chosen:
+                click.echo(f"{part.name:10} {part.command_line(fresh)}    # {part.figures}")
+            return
+        run(chosen, RESULTS / "readme.json", fresh=fresh, say=click.echo)
+    except ReadmeError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()

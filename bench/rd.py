@@ -45,6 +45,7 @@ class Plan:
         metrics: names out of :data:`bench.metrics.METRICS`.
         jobs: processes.
         cache: folder of finished points.
+        points: qualities per codec, spread over its own; None for all of them.
     """
 
     codecs: tuple[Codec, ...]
@@ -53,6 +54,7 @@ class Plan:
     metrics: tuple[str, ...]
     jobs: int
     cache: Path = CACHE
+    points: int | None = None
 
     def tasks(self) -> list[Task]:
         """All points, codec by codec and picture by picture."""
@@ -60,8 +62,16 @@ class Plan:
             Task(codec, image, quality, self.metrics)
             for codec in self.codecs
             for image in self.images
-            for quality in codec.qualities
+            for quality in spread(codec.qualities, self.points)
         ]
+
+
+def spread(qualities: Sequence[float], count: int | None) -> tuple[float, ...]:
+    """So many of the qualities, evenly spaced, with the first and the last among them; all for None."""
+    if count is None or count >= len(qualities):
+        return tuple(qualities)
+    last = len(qualities) - 1
+    return tuple(qualities[round(number * last / (count - 1))] for number in range(count))
 
 
 Report = Callable[[int, int, Task, Point], None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from bench.cache import PointCache, fingerprint
 from bench.codecs import select_codecs
 from bench.images import describe
-from bench.rd import Plan, Task, measure_point, run
+from bench.rd import Plan, Task, measure_point, run, spread
 from bench.results import Point, Result, averages, read_result, write_result
 from tests.bench.helpers import Shelf, picture, save
 
@@ -157,3 +158,15 @@ def test_a_metric_that_some_points_lack_is_not_averaged() -> None:
     ]
     assert set(averages(points)) == {"quality", "bpp", "psnr-rgb", "encoding_time", "decoding_time"}
     assert Result("x", "X", "", averages(points)).metrics() == ["psnr-rgb"]
+
+
+def test_fewer_points_are_spread_over_the_qualities() -> None:
+    qualities = tuple(map(float, range(10)))
+    assert spread(qualities, 6) == (0, 2, 4, 5, 7, 9)
+    assert spread(qualities, 2) == (0, 9)
+    assert spread(qualities, None) == spread(qualities, 12) == qualities
+
+
+def test_a_plan_with_fewer_points_measures_no_others(plan: Plan) -> None:
+    (result,) = run(replace(plan, points=3), silent)
+    assert [p.quality for p in result.points if p.image == "wave0"] == [1, 4, 7]
