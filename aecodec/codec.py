@@ -45,6 +45,7 @@ from aecodec.image import (
 )
 from aecodec.models import Model, default_model, find_model, load_model
 from aecodec.partial import estimate_missing
+from aecodec.refinement import Refinement
 from aecodec.runtime import Runtime, open_runtime
 from aecodec.sections import SectionSource, chunk_symbols, sections_of
 from aecodec.streams import ReadableFile, open_source
@@ -104,6 +105,7 @@ def encode(
     quality: float = 75,
     *,
     level: int | None = None,
+    effort: int = 0,
     strip: bool = False,
     model: ModelChoice = None,
     runtime: str | Runtime = "onnx",
@@ -120,7 +122,11 @@ def encode(
             3 (RGB) or 4 (RGB, alpha) channels; or a Pillow image; or a Picture.
         quality: 1 (smallest) to 100; fractions are fine.
         level: position on the model's rate scale, 0 to 224, instead of a quality.
-        strip: leave out EXIF and XMP; the pixels are turned upright first. The ICC profile stays.
+        effort: 0 to 4. Above 0, the symbols of this picture are searched for by gradient descent through the
+            decoder: better pictures for their bytes, at the cost of minutes for each megapixel. Needs Keras
+            with TensorFlow or JAX. Any decoder reads the file, as fast as any other.
+        strip: leave out EXIF, XMP and ICC profile; the pixels are turned upright and converted to sRGB
+            first. The profile stays with 16 bits per sample, or where it cannot be applied.
         model: which model encodes, and must be installed (or given) where the file is decoded.
         runtime: what runs the encoder graph: "onnx", "keras", or an object with Runtime's methods.
         chunk_side: pixels, a multiple of 64 up to 4096: the squares that are coded independently.
@@ -146,6 +152,7 @@ def encode(
     bounds.check_picture(picture.width, picture.height)
     kept = strip_metadata(picture) if strip else picture
     chosen = choose_model(model)
+    refinement = Refinement.of(effort, chosen)
     header = Header(
         width=kept.width,
         height=kept.height,
@@ -158,9 +165,12 @@ def encode(
     )
     side = encoder_window_side(header) if window_side is None else _checked_side("window_side", window_side)
     windows = plan_windows(header, chosen.halo.encoder, side=side)
-    ticker = Ticker(progress, len(windows) + header.chunk_count)
+    ticker = Ticker(progress, len(windows) + header.chunk_count + refinement.tick_count(header))
     engine = _Engine(chosen, _open(runtime, chosen), checked_jobs(jobs), ticker)
-    chunks = engine.encode_chunks(kept, header, windows)
+    if refinement.iterations:
+        chunks = engine.encode_refined_chunks(kept, header, windows, refinement)
+    else:
+        chunks = engine.encode_chunks(kept, header, windows)
     return write_container(header, sections_of(kept, chunks), limits=bounds)
 
 
@@ -377,6 +387,7 @@ class _Engine:
                     rows = view.rows(window.core)
                     band = view.empty_pixels(rows.stop - rows.start) if target is None else target[rows]
                 view.write(band, window.core, _preview(window.crop_pixels(rgb), view.scale))
+                del rgb  # before the next window needs the memory
                 self.ticker.tick()
         yield band
 
@@ -404,6 +415,22 @@ class _Engine:
                 for index in finished:
                     store.take(index)
                     del waiting[index]
+
+    def encode_refined_chunks(
+        self, picture: Picture, header: Header, windows: Sequence[Window], refinement: Refinement
+    ) -> list[ChunkBytes]:
+        """As `encode_chunks`, with better symbols; those of the whole picture are held at once."""
+        store = SymbolStore(header, self.model.hyper_channels, self.model.latent_channels)
+        for window in windows:
+            symbols = self._analyse(window_pixels(picture, window.reach), header.level)
+            store.write(window.core, window.crop(symbols))
+            self.ticker.tick()
+        refinement.refine(store, picture, header, self.ticker.tick)
+        coded = []
+        for index in range(header.chunk_count):
+            coded.append(encode_chunk(*store.take(index), header.level, self.model.entropy))
+            self.ticker.tick()
+        return coded
 
     def _collect(
         self,

@@ -5,7 +5,7 @@
     >>> image.save("smaller.aec", quality=50)
 
 Opening reads the header and the metadata; the pixels are decoded when they are first needed. ``save`` takes
-``quality`` (1 to 100, 75 by default), ``strip`` (leave EXIF and XMP out), and, in place of what
+``quality`` (1 to 100, 75 by default), ``strip`` (leave all metadata out), and, in place of what
 ``image.info`` holds, ``icc_profile``, ``exif`` and ``xmp``. With ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES``,
 what there is of a truncated file is decoded.
 
@@ -105,7 +105,7 @@ def _save(image: Any, stream: IO[bytes], filename: str | bytes) -> None:
     given = {name: _as_bytes(options[name]) for name in _METADATA if name in options}
     picture = replace(picture_from_pillow(image), **given)
     quality, strip = options.get("quality", _DEFAULT_QUALITY), options.get("strip", False)
-    stream.write(encode(picture, quality, strip=strip))
+    stream.write(encode(picture, quality, effort=options.get("effort", 0), strip=strip))
 
 
 def _as_bytes(value: Any) -> Any:

@@ -14,7 +14,17 @@ PACKAGE = Path(aecodec.__file__).parent
 BENCH = PACKAGE.parent / "bench"
 
 #: The pipeline is one layer of several modules.
-CODEC = {"codec", "files", "inspection", "partial", "sections", "targets", "verification", "windows"}
+CODEC = {
+    "codec",
+    "files",
+    "inspection",
+    "partial",
+    "refinement",
+    "sections",
+    "targets",
+    "verification",
+    "windows",
+}
 #: Part -> the parts that it may import. ``__init__`` hands on names, and may see what is public.
 ALLOWED = {
     "errors": set(),

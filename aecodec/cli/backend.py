@@ -5,6 +5,7 @@ Each function imports what it needs when it is called, so that a command loads n
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from aecodec.image import Picture
     from aecodec.inspection import Info
 
-MAX_EFFORT = 0
-"""The highest effort that the encoder knows; `--effort` is hidden as long as there is no choice."""
+MAX_EFFORT = 4
+"""The highest effort that the encoder knows."""
 _PROBLEMS_SHOWN = 5
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -119,17 +120,33 @@ def encode(
     if settings.target is not None:
         return _encode_to_target(source, target, settings, settings.target, progress)
     bytes_before = size_of(source)
+    packed = io.BytesIO()
     info = encode_file(
         source,
-        target,
+        packed,
         settings.quality,
+        effort=settings.effort,
         strip=settings.strip,
         model=settings.model,
         runtime=settings.runtime,
         limits=_limits(settings.max_pixels),
         progress=progress,
     )
-    return Result(bytes_before, info.bytes, info_object(info))
+    target.write(packed.getbuffer())
+    return Result(bytes_before, info.bytes, info_object(info), _strip_notes(packed, settings))
+
+
+def _strip_notes(packed: BinaryIO, settings: EncodeSettings) -> tuple[str, ...]:
+    """What stayed although everything was to be left out."""
+    from aecodec.inspection import section_sizes
+
+    if not settings.strip:
+        return ()
+    packed.seek(0)
+    sections = section_sizes(packed, limits=_limits(settings.max_pixels))
+    if all(section.name != "ICC_PROFILE" for section in sections):
+        return ()
+    return ("the colour profile stays: 16-bit colours, or a profile that cannot be applied to this picture",)
 
 
 def _encode_to_target(
@@ -149,6 +166,7 @@ def _encode_to_target(
         size=wanted.size,
         bits_per_pixel=wanted.bits_per_pixel,
         psnr=wanted.psnr,
+        effort=settings.effort,
         strip=settings.strip,
         model=settings.model,
         runtime=settings.runtime,
@@ -163,6 +181,7 @@ def _encode_to_target(
         nearest = f"{len(found.data):,} bytes, {found.bits_per_pixel:.3f} bits per pixel"
         nearest += "" if found.psnr is None else f", {found.psnr:.2f} dB"
         notes.append(f"the target is out of the model's range for this picture; the nearest is {nearest}")
+    notes += _strip_notes(io.BytesIO(found.data), settings)
     return Result(bytes_before, len(found.data), details, tuple(notes))
 
 
@@ -252,18 +271,17 @@ def thumbnail_scale(width: int, height: int, size: int) -> int:
 
 
 def _shrunk(picture: Picture, size: int) -> Picture:
-    """The picture upright, with 8 bits and at most ``size`` pixels a side; never enlarged."""
+    """The picture upright, in sRGB with 8 bits, and at most ``size`` pixels a side; never enlarged."""
     from PIL.Image import Resampling
 
     from aecodec.image import (
-        apply_orientation,
         picture_from_pillow,
         picture_to_pillow,
         reduce_to_8_bit,
         strip_metadata,
     )
 
-    image = picture_to_pillow(reduce_to_8_bit(strip_metadata(apply_orientation(picture))))
+    image = picture_to_pillow(strip_metadata(reduce_to_8_bit(picture)))
     image.thumbnail((size, size), Resampling.LANCZOS)
     return picture_from_pillow(image)
 

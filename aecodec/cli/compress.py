@@ -53,10 +53,12 @@ DEFAULT_QUALITY = 75.0
 )  # fmt: skip
 @click.option(
     "--effort", type=click.IntRange(0, backend.MAX_EFFORT), default=0, show_default=True,
-    hidden=backend.MAX_EFFORT == 0,
-    help="Search longer for a smaller file of the same quality; decoding takes no longer.",
+    help="Search for better symbols, up to minutes for each megapixel; decoding takes no longer. Needs Keras.",
 )  # fmt: skip
-@click.option("--strip", is_flag=True, help="Leave out the metadata (EXIF, XMP); the colour profile stays.")
+@click.option(
+    "--strip", is_flag=True,
+    help="Leave out the metadata (EXIF, XMP, colour profile); the picture is turned upright, to sRGB.",
+)  # fmt: skip
 @recursive_option
 @jobs_option
 @force_option

@@ -58,7 +58,7 @@ class Architecture:
     level_nodes: int = 8
     sublevels: int = 32
     lambda_min: float = 0.0005
-    lambda_max: float = 0.25
+    lambda_max: float = 0.36
 
     @property
     def level_count(self) -> int:

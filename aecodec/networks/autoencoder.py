@@ -8,8 +8,9 @@ The encoder runs the decoder's prediction, so both see the same reconstruction o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -19,7 +20,7 @@ from aecodec.networks.architecture import STEPS, Architecture
 from aecodec.networks.layers import LevelTable, Tensor, level_weights_of, straight_through_round
 from aecodec.networks.prediction import HyperAnalysis, HyperSynthesis, StepPrediction, step_masks
 from aecodec.networks.quantisation import rate_distortion_round, rate_in_bits
-from aecodec.networks.scales import ScaleNetwork
+from aecodec.networks.scales import ScaleNetwork, logistic_bits
 from aecodec.networks.transforms import LATENT_UNIT, Analysis, LinearTransform, Synthesis
 
 LOG_GAIN_LIMIT = 12.0
@@ -31,6 +32,9 @@ ROUNDING_STRENGTH = 0.5
 nearest: 0.5 saves 2.3 to 4.0 % at every level, 0.75 and 1 save less."""
 STEP_AT_UNIT_LAMBDA = 4.0
 """Initial quantisation step in grey levels, times the square root of lambda."""
+
+Quantise: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""(residuals in quantisation steps, their table indices) -> residuals as coded, of the same shape."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Coded:
 
     Attributes:
         latents: as the decoder reconstructs them.
-        residuals: rounded.
+        residuals: as quantised: integers, but for relaxed quantisation.
         scaled: residuals in quantisation steps, before rounding.
         indices: their tables, 0..63.
     """
@@ -135,7 +139,10 @@ class Autoencoder(keras.Model):
         """Interpolation weights (batch, nodes) float32 of integer levels (batch,)."""
         return level_weights_of(levels, self.architecture.level_nodes, self.architecture.sublevels)
 
-    def _gains(self, level_weights: Tensor) -> tuple[Tensor, Tensor]:
+    def gains(self, level_weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Of latents, (batch, 1, 1, latent channels) each: quantisation steps per unit, and the decoder's
+        idea of the inverse.
+        """
         return _bounded_exp(self.log_gain(level_weights)), _bounded_exp(self.log_inverse_gain(level_weights))
 
     def _hyper_latents(self, latents: Tensor, level_weights: Tensor) -> Tensor:
@@ -154,10 +161,19 @@ class Autoencoder(keras.Model):
     def _synthesise(self, latents: Tensor, level_weights: Tensor) -> Tensor:
         return self.synthesis(latents, latents * self.normaliser, level_weights)
 
-    def _code(self, latents: Tensor, hyper: Tensor, level_weights: Tensor) -> Coded:
-        """The four steps of the encoder: predict, round with regard to the rate, reconstruct."""
-        gain, inverse = self._gains(level_weights)
+    def rounding(self, level_weights: Tensor) -> Quantise:
+        """Rounding with regard to the rate, of the level's strength; straight through for the gradient."""
         strength = self.rounding_strength(level_weights)
+
+        def quantise(scaled: Tensor, indices: Tensor) -> Tensor:
+            rounded = rate_distortion_round(scaled, indices, strength)
+            return rounded + (scaled - ops.stop_gradient(scaled))
+
+        return quantise
+
+    def code(self, latents: Tensor, hyper: Tensor, level_weights: Tensor, quantise: Quantise) -> Coded:
+        """The four steps of the encoder: predict, quantise, reconstruct."""
+        gain, inverse = self.gains(level_weights)
         features = self._hyper_features(hyper, level_weights)
         scale_features = self.scale_network.features(hyper, level_weights)
         known = residuals = None
@@ -166,8 +182,7 @@ class Autoencoder(keras.Model):
             features, mean = step(features, self._normalise(known), level_weights)
             index = self.scale_network.step_indices(number, scale_features, residuals, level_weights)
             soft = (latents - mean) * gain
-            rounded = rate_distortion_round(soft, index, strength)
-            residual = rounded + (soft - ops.stop_gradient(soft))
+            residual = quantise(soft, index)
             scaled, indices = scaled + mask * soft, indices + mask * index
             update, coded = mask * (mean + residual * inverse), mask * residual
             known = update if known is None else known + update
@@ -187,11 +202,11 @@ class Autoencoder(keras.Model):
         """
         latents = self.analysis(pixels, level_weights)
         hyper = ops.floor(self._hyper_latents(latents, level_weights) + 0.5)
-        return hyper, self._code(latents, hyper, level_weights).residuals
+        return hyper, self.code(latents, hyper, level_weights, self.rounding(level_weights)).residuals
 
     def reconstruct_latents(self, hyper: Tensor, residuals: Tensor, level_weights: Tensor) -> Tensor:
         """(z, r) -> latents, shaped as r: prediction plus residual, step by step."""
-        _, inverse = self._gains(level_weights)
+        _, inverse = self.gains(level_weights)
         features = self._hyper_features(hyper, level_weights)
         known = None
         for step, mask in zip(self.steps, step_masks(residuals), strict=True):
@@ -226,6 +241,26 @@ class Autoencoder(keras.Model):
         """The pixels and the rate of the symbols that `encode` gives: what a file would hold."""
         return self._pass(pixels, level_weights, None, None)
 
+    def coding_pass(
+        self, latents: Tensor, hyper: Tensor, level_weights: Tensor, quantise: Quantise
+    ) -> tuple[Coded, TrainingPass]:
+        """What coding these latents costs and gives, for a search over them; hyper-latents are given.
+
+        Args:
+            latents: (batch, height/16, width/16, latent channels) float32, before quantisation.
+            hyper: (batch, height/64, width/64, hyper channels), integers in float32.
+            level_weights: as for `encode`.
+            quantise: how residuals are quantised; it may be relaxed, and has the gradient that it has.
+        """
+        coded = self.code(latents, hyper, level_weights, quantise)
+        hyper_bits = logistic_bits(hyper, self.scale_network.hyper_indices(level_weights))
+        residual_bits = logistic_bits(coded.residuals, coded.indices)
+        return coded, TrainingPass(
+            pixels=self._synthesise(coded.latents, level_weights),
+            residual_bits=ops.sum(residual_bits, axis=(1, 2, 3)),
+            hyper_bits=ops.sum(hyper_bits, axis=(1, 2, 3)),
+        )
+
     def _pass(
         self, pixels: Tensor, level_weights: Tensor, hyper_noise: Tensor | None, residual_noise: Tensor | None
     ) -> TrainingPass:
@@ -236,7 +271,7 @@ class Autoencoder(keras.Model):
             hyper_soft, hyper, self.scale_network.hyper_indices(level_weights), hyper_noise
         )
 
-        coded = self._code(latents, hyper, level_weights)
+        coded = self.code(latents, hyper, level_weights, self.rounding(level_weights))
         residual_bits = rate_in_bits(coded.scaled, coded.residuals, coded.indices, residual_noise)
         return TrainingPass(
             pixels=self._synthesise(coded.latents, level_weights),

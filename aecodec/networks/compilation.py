@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from aecodec.errors import MissingDependencyError
+
 
 def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a pass of a model; each call computes with the weights as they then are.
@@ -30,6 +32,29 @@ def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., 
     if backend == "jax":
         return _jitted(model, function)
     return function
+
+
+def gradient(function: Callable[[Any], Any], at: Any) -> Any:
+    """The gradient of a scalar function of one tensor, inside of a pass that is `compiled`.
+
+    Raises:
+        MissingDependencyError: Keras runs neither on TensorFlow nor on JAX.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(at)
+            value = function(at)
+        return tape.gradient(value, at)
+    if backend == "jax":
+        import jax
+
+        return jax.grad(function)(at)
+    raise MissingDependencyError(
+        f"expected Keras on TensorFlow or JAX for gradients, found {backend}; set KERAS_BACKEND accordingly"
+    )
 
 
 def _jitted(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:

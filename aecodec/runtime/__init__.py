@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aecodec.models import Model
+    from aecodec.runtime.search import SymbolSearch
 
-__all__ = ["RUNTIMES", "Runtime", "open_runtime"]
+__all__ = ["RUNTIMES", "Runtime", "open_runtime", "open_search"]
 
 RUNTIMES = ("onnx", "keras")
 
@@ -78,6 +79,19 @@ def open_runtime(name: str, model: Model) -> Runtime:
             from aecodec.runtime.keras import KerasRuntime
         return KerasRuntime(model)
     raise InputError(f"Expected a runtime out of {', '.join(RUNTIMES)}. Received: {name!r}")
+
+
+@lru_cache(maxsize=2)
+def open_search(model: Model) -> SymbolSearch:
+    """The search for better symbols, in Keras; the same object again for the same model.
+
+    Raises:
+        MissingDependencyError: Keras, or a backend that it computes gradients on, is not installed.
+        ModelError: the model's files are damaged.
+    """
+    with _needs("keras with TensorFlow or JAX", "pip install 'aecodec[keras]'"):
+        from aecodec.runtime.search import SymbolSearch
+    return SymbolSearch(model)
 
 
 @contextmanager

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from aecodec.networks.architecture import Architecture
+from aecodec.networks.architecture import PATCH, Architecture
 from aecodec.networks.autoencoder import TrainingPass
 from aecodec.networks.layers import Tensor
+
+BORDER_EMPHASIS = 0.15
+"""How much more an error weighs in the two rows or columns beside a border of the 16x16 grid of latents, where
+it would be larger than elsewhere, and be seen as a grid."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class RateDistortion:
     Attributes:
         bits_per_pixel: hyper-latents and residuals.
         mean_squared_error: on the 0..255 scale.
-        loss: the two, weighted.
+        loss: the two, weighted, with errors beside borders emphasised.
     """
 
     bits_per_pixel: Tensor
@@ -29,7 +34,7 @@ class RateDistortion:
 
 
 def rate_distortion(result: TrainingPass, pixels: Tensor, lambdas: Tensor) -> RateDistortion:
-    """bits per pixel + lambda * mean squared error, over sqrt(lambda).
+    """bits per pixel + lambda * weighted mean squared error, over sqrt(lambda).
 
     The division balances the qualities: without it the high rates alone would drive training.
 
@@ -40,8 +45,18 @@ def rate_distortion(result: TrainingPass, pixels: Tensor, lambdas: Tensor) -> Ra
     """
     area = float(pixels.shape[1] * pixels.shape[2])
     rate = (result.residual_bits + result.hyper_bits) / area
-    distortion = ops.mean(ops.square(result.pixels - pixels), axis=(1, 2, 3))
-    return RateDistortion(rate, distortion, (rate + lambdas * distortion) / ops.sqrt(lambdas))
+    squared = ops.mean(ops.square(result.pixels - pixels), axis=3)
+    weighted = ops.mean(squared * border_weights(pixels.shape[1], pixels.shape[2]), axis=(1, 2))
+    loss = (rate + lambdas * weighted) / ops.sqrt(lambdas)
+    return RateDistortion(rate, ops.mean(squared, axis=(1, 2)), loss)
+
+
+@lru_cache
+def border_weights(height: int, width: int) -> np.ndarray:
+    """(height, width) float32 with a mean of 1, `BORDER_EMPHASIS` larger beside each border of the grid."""
+    rows, columns = (np.isin(np.arange(side) % PATCH, (0, PATCH - 1)) for side in (height, width))
+    weights = 1 + BORDER_EMPHASIS * np.add.outer(rows.astype(np.float64), columns.astype(np.float64))
+    return np.asarray(weights / weights.mean(), np.float32)
 
 
 def lambdas_of(architecture: Architecture, levels: np.ndarray) -> np.ndarray:

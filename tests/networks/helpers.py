@@ -31,6 +31,12 @@ ROOT = Path(__file__).parents[2]
 #: Optimising compilation would take most of the time of these tests.
 QUICK_XLA = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # Optimising a graph takes longer than the few times that a test runs it.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
 
 def numpy(tensor: Any) -> np.ndarray:
     """A tensor of any backend as an array."""

@@ -37,7 +37,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.model: Autoencoder = fresh_autoencoder()
-        self.optimizer: Any = make_optimizer("adam", clip_norm=20.0, average=0.9)
+        self.optimizer: Any = make_optimizer("muon", clip_norm=20.0, average=0.9)
         self.trainer: Trainer = make_trainer(self.model, self.optimizer, PICTURES, seed=1)
         self.plan: CropPlan = draw_crops(PICTURES, 2, 64, np.random.default_rng(0))
 

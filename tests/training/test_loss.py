@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("keras", reason="the loss is computed by Keras")
 
 from aecodec.networks.autoencoder import TrainingPass
-from aecodec.training.loss import lambdas_of, psnr, rate_distortion
+from aecodec.training.loss import BORDER_EMPHASIS, border_weights, lambdas_of, psnr, rate_distortion
 from tests.networks.helpers import TINY, numpy
 
 
@@ -26,7 +26,29 @@ def test_the_loss_weighs_rate_and_distortion_of_each_sample() -> None:
 def test_lambdas_follow_levels() -> None:
     lambdas = lambdas_of(TINY, np.array([0, 112, 224]))
     assert lambdas.dtype == np.float32
-    np.testing.assert_allclose(lambdas, [0.0005, np.sqrt(0.0005 * 0.25), 0.25], rtol=1e-5)
+    least, most = TINY.lambda_min, TINY.lambda_max
+    np.testing.assert_allclose(lambdas, [least, np.sqrt(least * most), most], rtol=1e-5)
+
+
+def test_errors_beside_borders_of_the_grid_weigh_more() -> None:
+    weights = border_weights(64, 96)
+    assert weights.shape == (64, 96)
+    assert weights.mean() == pytest.approx(1)
+    inside, beside, corner = weights[5, 5], weights[5, 16], weights[31, 47]
+    assert beside / inside == pytest.approx(1 + BORDER_EMPHASIS)
+    assert corner / inside == pytest.approx(1 + 2 * BORDER_EMPHASIS)
+    assert np.array_equal(weights[:, 15], weights[:, 16])
+
+
+def test_the_emphasis_of_borders_is_in_the_loss_but_not_in_the_measured_error() -> None:
+    pixels = np.zeros((2, 64, 64, 3), np.float32)
+    decoded = pixels.copy()
+    decoded[0, :, 5], decoded[1, :, 16] = 8, 8
+    nothing = np.zeros(2, np.float32)
+    result = rate_distortion(TrainingPass(decoded, nothing, nothing), pixels, np.array([0.01, 0.01]))
+    errors, losses = numpy(result.mean_squared_error), numpy(result.loss)
+    assert errors[0] == errors[1]
+    assert losses[1] > 1.1 * losses[0]
 
 
 def test_psnr_is_in_decibels_of_255_and_finite_without_error() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import pytest
 pytest.importorskip("keras", reason="training needs Keras")
 pytest.importorskip("tensorflow", reason="the steps are taken by TensorFlow")
 
+import tensorflow as tf
+
 from aecodec.errors import InputError, ModelError
 from aecodec.models import Model
 from aecodec.training import run as run_module
@@ -21,15 +23,25 @@ from aecodec.training.backends import StepResult
 from aecodec.training.checkpoint import averaged_weights_of, read_checkpoint, weights_of
 from aecodec.training.plan import TrainingPlan
 from aecodec.training.run import TrainingRun
-from tests.networks.helpers import differing
+from tests.networks.helpers import differing, linear_transform
 from tests.training.pictures import write_pictures
 
 Plans = Callable[..., TrainingPlan]
 
 
 @pytest.fixture(autouse=True)
-def few_patches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "KLT_PATCHES", 1500)
+def quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The linear transform that training begins with is computed once."""
+    monkeypatch.setattr(run_module, "KLT_PATCHES", 10)
+    monkeypatch.setattr(run_module, "linear_transform_from_patches", lambda _, count: linear_transform(count))
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Compiling a step takes longer than taking a few."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture
@@ -138,6 +150,7 @@ def test_the_budget_is_of_steps_or_of_minutes(plan: Plans, monkeypatch: pytest.M
     assert run.progress == 0.8
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_resumed_run_goes_on_as_if_it_had_never_ended(plan: Plans, tmp_path: Path) -> None:
     first = TrainingRun(plan())
     for _ in range(2):
