@@ -161,15 +161,17 @@ def _section(number: int, item: Exhibit) -> str:
         f"<figcaption>{_caption(version)}</figcaption></figure>"
         for index, version in enumerate(item.versions)
     )
-    return f"""<section data-number="{number}">
+    return f"""<section data-number="{number}" style="--width:{min(width, 768)}px">
 <h2>{html.escape(item.name)} <small>{width}x{height}, at most {item.target:,} bytes</small></h2>
 <div class="bar"><select class="left" aria-label="left">{left}</select>
 <label>zoom <select class="zoom"><option>1</option><option>2</option><option>4</option></select></label>
 <select class="right" aria-label="right">{right}</select></div>
 <div class="scroll"><div class="stage" data-width="{width}" data-height="{height}">
 <img class="below" alt=""><img class="above" alt=""><div class="line"></div></div></div>
-<input class="slider" type="range" min="0" max="100" value="50" step="0.1" aria-label="position of the
-border"> <script type="application/json" class="uris">{json.dumps(uris)}</script> <div class="crops"> {crops}
+<input class="slider" type="range" min="0" max="100" value="50" step="0.1" aria-label="the border's place">
+<script type="application/json" class="uris">{json.dumps(uris)}</script>
+<div class="crops">
+{crops}
 </div>
 </section>"""
 
@@ -200,42 +202,63 @@ _STYLE = """
 :root { color-scheme: light dark; }
 body { margin: 0; font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 76rem; margin: 0 auto; padding: 1rem 1.2rem 4rem; }
-h2 { margin: 2.5rem 0 .5rem; } small { font-weight: normal; opacity: .7; font-size: .9rem; }
-.bar { display: flex; justify-content: space-between; gap: 1rem; max-width: 768px; margin-bottom: .4rem; }
-.scroll { overflow: auto; max-width: 768px; max-height: 80vh; background: #888; cursor: grab; }
-.stage { position: relative; }
-.stage img { position: absolute; inset: 0; width: 100%; height: 100%; image-rendering: pixelated; user-
-select: none; } .line { position: absolute; top: 0; bottom: 0; width: 2px; margin-left: -1px; background:
-#fff; box-shadow: 0 0 3px #000; } .slider { width: 100%; max-width: 768px; margin: .4rem 0 1rem; } .crops {
-display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; } figcaption { font-size: .85rem; } .crop {
-background-repeat: no-repeat; image-rendering: pixelated; max-width: 100%; }
+h2 { margin: 2.5rem 0 .5rem; }
+small { font-weight: normal; opacity: .7; font-size: .9rem; }
+.bar { display: flex; flex-wrap: wrap; justify-content: space-between; gap: .3rem 1rem; }
+.bar { margin-bottom: .4rem; }
+.bar, .scroll, .slider { max-width: var(--width); box-sizing: border-box; }
+.scroll { overflow: auto; max-height: 80vh; background: #888; cursor: grab; }
+.stage { position: relative; overflow: hidden; }
+.stage img { position: absolute; inset: 0; width: 100%; height: 100%; }
+.stage img { image-rendering: pixelated; user-select: none; }
+.line { position: absolute; top: 0; bottom: 0; width: 2px; margin-left: -1px; }
+.line { background: #fff; box-shadow: 0 0 3px #000; }
+.slider { display: block; width: 100%; margin: .4rem 0 1rem; }
+.crops { display: flex; flex-wrap: wrap; gap: 1rem; }
+figure { margin: 0; }
+figcaption { font-size: .85rem; }
+.crop { background-repeat: no-repeat; image-rendering: pixelated; max-width: 100%; }
 """
 
+# The slider runs over the part of the picture that is in sight, so that the border stays there when zoomed.
 _SCRIPT = """
 for (const section of document.querySelectorAll("section")) {
   const find = (name) => section.querySelector("." + name);
   const uris = JSON.parse(find("uris").textContent);
-  const stage = find("stage"), above = find("above"), below = find("below");
+  const stage = find("stage"), above = find("above"), below = find("below"), scroll = find("scroll");
+  const border = () => {
+    const place = scroll.scrollLeft + scroll.clientWidth * Number(find("slider").value) / 100;
+    const share = Math.min(100, 100 * place / stage.offsetWidth);
+    above.style.clipPath = `inset(0 ${100 - share}% 0 0)`;
+    find("line").style.left = share + "%";
+  };
   const show = () => {
     above.src = uris[find("left").value];
     below.src = uris[find("right").value];
     const zoom = Number(find("zoom").value);
     stage.style.width = stage.dataset.width * zoom + "px";
     stage.style.height = stage.dataset.height * zoom + "px";
-    const split = Number(find("slider").value);
-    above.style.clipPath = `inset(0 ${100 - split}% 0 0)`;
-    find("line").style.left = split + "%";
+    border();
   };
   for (const crop of section.querySelectorAll(".crop"))
     crop.style.backgroundImage = `url(${uris[crop.dataset.index]})`;
-  for (const name of ["left", "right", "zoom", "slider"]) find(name).addEventListener("input", show);
-  const scroll = find("scroll");
+  for (const name of ["left", "right", "zoom"]) find(name).addEventListener("input", show);
+  find("slider").addEventListener("input", border);
+  scroll.addEventListener("scroll", border);
+  addEventListener("resize", border);
   stage.addEventListener("pointerdown", (down) => {
+    if (down.pointerType !== "mouse") return;
     down.preventDefault();
     const from = { x: scroll.scrollLeft + down.clientX, y: scroll.scrollTop + down.clientY };
-    const move = (event) => { scroll.scrollLeft = from.x - event.clientX; scroll.scrollTop = from.y -
-    event.clientY; }; const up = () => { removeEventListener("pointermove", move);
-    removeEventListener("pointerup", up); }; addEventListener("pointermove", move);
+    const move = (event) => {
+      scroll.scrollLeft = from.x - event.clientX;
+      scroll.scrollTop = from.y - event.clientY;
+    };
+    const up = () => {
+      removeEventListener("pointermove", move);
+      removeEventListener("pointerup", up);
+    };
+    addEventListener("pointermove", move);
     addEventListener("pointerup", up);
   });
   show();

@@ -54,13 +54,17 @@ def test_the_slider_moves_the_border_in_a_browser(page: str, tmp_path: Path) -> 
         pytest.skip("no Chromium is installed")
     probe = """<script>addEventListener("load", () => {
       const find = (name) => document.querySelector(name);
-      const slider = find(".slider"), above = find(".above");
+      const slider = find(".slider"), above = find(".above"), scroll = find(".scroll");
       const before = above.style.clipPath;
       slider.value = 20; slider.dispatchEvent(new Event("input"));
       const zoom = find(".zoom"); zoom.value = "4"; zoom.dispatchEvent(new Event("input"));
+      scroll.scrollLeft = 600; scroll.dispatchEvent(new Event("scroll"));
+      const line = find(".line").offsetLeft - scroll.scrollLeft + 1;
       const images = [...document.querySelectorAll("img")];
       const loaded = images.every((image) => image.naturalWidth === 256);
-      document.title = [before, above.style.clipPath, find(".stage").offsetWidth, loaded].join("|");
+      const chosen = getComputedStyle(above).userSelect;
+      document.title = [before, scroll.clientWidth, find(".stage").offsetWidth, Math.round(line), chosen,
+                        loaded].join("|");
     });</script></body>"""
     path = tmp_path / "page.html"
     path.write_text(page.replace("</body>", probe))
@@ -69,4 +73,7 @@ def test_the_slider_moves_the_border_in_a_browser(page: str, tmp_path: Path) -> 
     dumped = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     title = re.search(r"<title>(.*?)</title>", dumped)
     assert title is not None
-    assert title.group(1) == "inset(0px 50% 0px 0px)|inset(0px 80% 0px 0px)|1024|true"
+    before, visible, stage, line, chosen, loaded = title.group(1).split("|")
+    assert before == "inset(0px 50% 0px 0px)"
+    assert (int(stage), chosen, loaded) == (1024, "none", "true")
+    assert int(line) == pytest.approx(0.2 * int(visible), abs=2)  # in sight, though the picture was scrolled
