@@ -95,7 +95,7 @@ class TestWhatGoesInComesOut:
         picture = decode_picture(encode(source, **cosine), **cosine).picture
         assert (picture.icc_profile, picture.exif, picture.xmp) == (source.icc_profile, ORIENTED, b"<x/>")
 
-    def test_a_stripped_picture_is_turned_upright_and_keeps_its_colour_space(
+    def test_a_stripped_picture_is_turned_upright_and_keeps_a_profile_that_cannot_be_applied(
         self, cosine: dict[str, Any]
     ) -> None:
         source = Picture(photograph(20, 30), icc_profile=b"icc", exif=ORIENTED, xmp=b"<x/>")

@@ -138,13 +138,14 @@ def encode(
 
 def _strip_notes(packed: BinaryIO, settings: EncodeSettings) -> tuple[str, ...]:
     """What stayed although everything was to be left out."""
+    from aecodec.container import SectionKind, section_name
     from aecodec.inspection import section_sizes
 
     if not settings.strip:
         return ()
     packed.seek(0)
     sections = section_sizes(packed, limits=_limits(settings.max_pixels))
-    if all(section.name != "ICC_PROFILE" for section in sections):
+    if all(section.name != section_name(SectionKind.ICC_PROFILE) for section in sections):
         return ()
     return ("the colour profile stays: 16-bit colours, or a profile that cannot be applied to this picture",)
 

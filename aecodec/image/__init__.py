@@ -27,6 +27,7 @@ The EXIF orientation stays what it is, except that Pillow turns TIFF pictures up
 
 from __future__ import annotations
 
+from aecodec.image.colours import strip_metadata
 from aecodec.image.conversion import picture_to_pillow
 from aecodec.image.picture import (
     Frame,
@@ -40,7 +41,6 @@ from aecodec.image.picture import (
     reduce_to_8_bit,
     samples_from_float_rgb,
     samples_to_float_rgb,
-    strip_metadata,
     to_float_rgb,
 )
 from aecodec.image.png import plane_from_png, plane_to_png

@@ -345,8 +345,3 @@ def apply_orientation(picture: Picture) -> Picture:
         exif=bytes(exif),
         xmp=picture.xmp and re.sub(rb'(tiff:Orientation(?:=["\']|>))[2-8]', rb"\g<1>1", picture.xmp),
     )
-
-
-def strip_metadata(picture: Picture) -> Picture:
-    """Turn the picture upright, then leave EXIF and XMP out. The ICC profile stays: it gives the colours."""
-    return replace(apply_orientation(picture), exif=None, xmp=None)

@@ -21,6 +21,7 @@ from aecodec.cli.decompress import SUFFIXES
 from aecodec.cli.files import PICTURE_SUFFIXES
 from aecodec.image import READABLE_FORMATS, WRITABLE_FORMATS
 from tests.helpers import CosineRuntime, fake_model, photograph
+from tests.image.helpers import ICC_PROFILE
 
 ReportOf = Callable[..., dict[str, Any]]
 
@@ -114,6 +115,19 @@ def test_a_target_out_of_range_is_written_as_near_as_it_goes_and_said(
     assert not report_of("compress", "--target-size", "50", "--force", str(picture))["files"][0][
         "target_reached"
     ]
+
+
+@pytest.mark.parametrize("target", [[], ["--target-psnr", "24"]])
+@pytest.mark.parametrize(("profile", "stays"), [(ICC_PROFILE, False), (b"no profile", True)])
+def test_strip_leaves_the_profile_out_or_says_that_it_stays(
+    profile: bytes, stays: bool, target: list[str], picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.open(picture).save(picture, icc_profile=profile)
+    assert run(["compress", "--strip", *target, str(picture)]) == 0
+    assert ("the colour profile stays" in capsys.readouterr().err) == stays
+    with picture.with_suffix(".aec").open("rb") as packed:
+        sections = backend.describe(packed).sections
+    assert ("ICC_PROFILE" in [name.split()[0] for name, _, _ in sections]) == stays
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,11 @@ from aecodec.image import (
     picture_to_pillow,
     reduce_to_8_bit,
     samples_from_float_rgb,
-    strip_metadata,
     to_float_rgb,
 )
 from tests.image.helpers import (
     CHANNELS,
     DEPTHS,
-    ICC_PROFILE,
     XMP,
     assert_same_samples,
     exif_bytes,
@@ -244,13 +242,6 @@ def test_exif_without_a_sound_orientation_changes_nothing(exif: bytes) -> None:
 def test_hostile_exif_does_no_harm(tail: bytes) -> None:
     picture = picture_from_array(noise(1, 8, 2, 3), exif=b"II*\0\x08\0\0\0" + tail)
     assert apply_orientation(picture).orientation == 1
-
-
-def test_stripping_turns_the_pixels_and_keeps_the_profile() -> None:
-    picture = noise_picture(4, 16, metadata=True)
-    stripped = strip_metadata(picture)
-    assert (stripped.exif, stripped.xmp, stripped.icc_profile) == (None, None, ICC_PROFILE)
-    assert_same_samples(stripped, np.rot90(picture_to_array(picture), -1))
 
 
 # Pillow images
