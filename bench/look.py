@@ -205,8 +205,8 @@ main { max-width: 76rem; margin: 0 auto; padding: 1rem 1.2rem 4rem; }
 h2 { margin: 2.5rem 0 .5rem; }
 small { font-weight: normal; opacity: .7; font-size: .9rem; }
 .bar { display: flex; flex-wrap: wrap; justify-content: space-between; gap: .3rem 1rem; }
-.bar { margin-bottom: .4rem; }
-.bar, .scroll, .slider { max-width: var(--width); box-sizing: border-box; }
+.bar { max-width: 768px; margin-bottom: .4rem; }
+.scroll, .slider { max-width: var(--width); box-sizing: border-box; }
 .scroll { overflow: auto; max-height: 80vh; background: #888; cursor: grab; }
 .stage { position: relative; overflow: hidden; }
 .stage img { position: absolute; inset: 0; width: 100%; height: 100%; }
