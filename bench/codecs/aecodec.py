@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Aecodec(Codec):
-    """aecodec with one model and one runtime ("onnx" or "keras")."""
+    """aecodec with one model, one runtime ("onnx" or "keras") and one effort of the encoder."""
 
     name: str = "aecodec"
     label: str = "aecodec"
     model: str | None = None
     runtime: str = "onnx"
     device: str = "cpu"
+    effort: int = 0
 
     @property
     def qualities(self) -> tuple[float, ...]:
@@ -66,7 +67,7 @@ class Aecodec(Codec):
     def encode(self, pixels: Pixels, quality: float) -> bytes:
         import aecodec
 
-        return aecodec.encode(pixels, quality, model=self.model, runtime=self.runtime)
+        return aecodec.encode(pixels, quality, effort=self.effort, model=self.model, runtime=self.runtime)
 
     def decode(self, data: bytes) -> Pixels:
         import numpy as np
@@ -79,7 +80,8 @@ class Aecodec(Codec):
         program = [sys.executable, "-m", "aecodec"]
         if operation == "encode":
             model = ["--model", self.model] if self.model else []
-            verb = ["compress", str(source), "--quality", f"{quality:g}", *model]
+            effort = ["--effort", str(self.effort)] if self.effort else []
+            verb = ["compress", str(source), "--quality", f"{quality:g}", *effort, *model]
         else:
             verb = ["decompress", str(source), "--format", "ppm", *self._folder()]
         return [*program, *verb, "-o", str(target), "--quiet", "--force"]
@@ -115,7 +117,7 @@ def _source_digest() -> str:
 
     folder = Path(aecodec.__file__).parent
     digest = hashlib.sha256()
-    parts = ("*.py", "entropy/*.py", "runtime/*.py", "models/*.py")
+    parts = ("*.py", "entropy/*.py", "runtime/*.py", "models/*.py", "networks/*.py")
     for path in sorted(path for part in parts for path in folder.glob(part)):
         digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]
