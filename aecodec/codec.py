@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from aecodec.container import (
     DEFAULT_CHUNK_SIDE,
     DEFAULT_LIMITS,
+    Box,
     ContainerReader,
     Header,
     Limits,
@@ -46,11 +47,12 @@ from aecodec.image import (
 from aecodec.models import Model, default_model, find_model, load_model
 from aecodec.partial import estimate_missing
 from aecodec.refinement import Refinement
-from aecodec.runtime import Runtime, open_runtime
+from aecodec.runtime import Runtime, StagedRuntime, open_runtime
 from aecodec.sections import SectionSource, chunk_symbols, sections_of
 from aecodec.streams import ReadableFile, open_source
 from aecodec.windows import (
     HYPER_STRIDE,
+    LATENT_STRIDE,
     WINDOW_SIDE,
     Symbols,
     SymbolStore,
@@ -78,6 +80,8 @@ __all__ = [
 ModelChoice: TypeAlias = Model | str | Path | None
 #: Called with how many windows and chunks are done, and how many there are.
 Progress: TypeAlias = Callable[[int, int], None]
+#: Previews that are at least so many times smaller do without the synthesis.
+_LINEAR_SCALE = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,8 +236,10 @@ def decode_picture(
         data: the file as bytes, a path, or a binary file object, of which only the sections needed are read.
         region: (x, y, width, height) in pixels of the whole picture. Only the chunks and windows that it
             needs are decoded; the pixels are those of the whole picture's, to within one level.
-        scale: 1, 2, 4 or 8: a preview that is so many times smaller on each side, rounded up; each pixel is
-            the mean of a square of the decoded picture. With a region, the squares that it touches.
+        scale: 1, 2, 4, 8, 16 or 32: a preview that is so many times smaller on each side, rounded up; each
+            pixel is the mean of a square of the decoded picture, from 8 on nearly: small previews come from
+            the latents without the synthesis (about 40 dB from the means at 8). With a region, the squares
+            that it touches.
         allow_partial: decode what there is of a truncated or damaged file. Symbols that are missing are
             estimated from those around them, or taken as 0, missing alpha as opaque; ``problems`` and
             ``missing`` of the result tell.
@@ -379,22 +385,21 @@ class _Engine:
         """
         rows = slice(0, 0)
         band = view.empty_pixels(0)
-        with closing(self._decode_windows(source, windows)) as decoded:
-            for window, rgb in decoded:
+        with closing(self._read_windows(source, windows)) as read:
+            for window, symbols in read:
                 if view.rows(window.core) != rows:
                     if len(band):
                         yield band
                     rows = view.rows(window.core)
                     band = view.empty_pixels(rows.stop - rows.start) if target is None else target[rows]
-                view.write(band, window.core, _preview(window.crop_pixels(rgb), view.scale))
-                del rgb  # before the next window needs the memory
+                view.write(band, window.core, self._pixels(symbols, window, view))
                 self.ticker.tick()
         yield band
 
-    def _decode_windows(
+    def _read_windows(
         self, source: SectionSource, windows: Sequence[Window]
-    ) -> Generator[tuple[Window, NDArray[np.float32]], None, None]:
-        """Chunks -> symbols -> each window with the float pixels of its reach."""
+    ) -> Generator[tuple[Window, Symbols], None, None]:
+        """Chunks -> each window with the symbols of its reach."""
         header = source.header
         first_uses, last_uses = chunk_uses(header, [window.reach for window in windows])
         store = SymbolStore(header, self.model.hyper_channels, self.model.latent_channels)
@@ -411,7 +416,7 @@ class _Engine:
                 for index in started:
                     store.put(index, waiting[index].result())
                     self.ticker.tick()
-                yield window, self._synthesise(store.read(window.reach), header.level)
+                yield window, store.read(window.reach)
                 for index in finished:
                     store.take(index)
                     del waiting[index]
@@ -457,15 +462,31 @@ class _Engine:
             )
         return symbols
 
-    def _synthesise(self, symbols: Symbols, level: int) -> NDArray[np.float32]:
-        pixels = self.runtime.decode(symbols.z, symbols.r, level)
-        expected = (HYPER_STRIDE * symbols.z.shape[0], HYPER_STRIDE * symbols.z.shape[1], 3)
-        if pixels.shape != expected:
+    def _pixels(self, symbols: Symbols, window: Window, view: View) -> NDArray[np.float32]:
+        """The float pixels of a window's core at the scale of the view, from the symbols of its reach."""
+        level, runtime = view.header.level, self.runtime
+        if not isinstance(runtime, StagedRuntime):
+            pixels = runtime.decode(symbols.z, symbols.r, level)
+            self._check_decoded(pixels, window.reach, 1, 3)
+            return box_average(window.crop_pixels(pixels), view.scale)
+        latents = runtime.predict(symbols.z, symbols.r, level)
+        self._check_decoded(latents, window.reach, LATENT_STRIDE, self.model.latent_channels)
+        if view.scale >= _LINEAR_SCALE:
+            scale = min(view.scale, LATENT_STRIDE)
+            preview = runtime.preview(window.crop_latents(latents), scale)
+            return box_average(preview, view.scale // scale)
+        near = window.nearer(runtime.synthesis_halo)
+        pixels = runtime.synthesise(Window(near.reach, window.reach).crop_latents(latents), level)
+        self._check_decoded(pixels, near.reach, 1, 3)
+        return box_average(near.crop_pixels(pixels), view.scale)
+
+    def _check_decoded(self, plane: NDArray[np.float32], box: Box, stride: int, channels: int) -> None:
+        expected = (box.height // stride, box.width // stride, channels)
+        if plane.shape != expected:
             raise ModelError(
-                f"Expected the decoder of model {self.model.name} to give pixels of shape {expected}. "
-                f"Found: {pixels.shape}. Install the model again"
+                f"Expected the decoder of model {self.model.name} to give a plane of shape {expected}. "
+                f"Found: {plane.shape}. Install the model again"
             )
-        return pixels
 
 
 @contextmanager
@@ -482,14 +503,6 @@ def _shown_symbols(payloads: Sequence[bytes], header: Header, index: int, entrop
     """The symbols of a chunk, with an estimate of the residuals that a partial file does not hold."""
     z, r = chunk_symbols(payloads, header, index, entropy)
     return Symbols(z, estimate_missing(r, steps=max(len(payloads) - 1, 0)))
-
-
-def _preview(rgb: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
-    """A smaller picture of a window's core: means of squares of its pixels, before they are rounded.
-
-    It is what the picture itself looks like when made smaller, and needs less memory, though as much time.
-    """
-    return box_average(rgb, scale)
 
 
 def _read_frame(source: SectionSource, view: View) -> Frame:

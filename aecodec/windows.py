@@ -51,7 +51,7 @@ WINDOW_SIDE = 2048
 _LARGE_WINDOW_SIDE = 2304
 _LARGE_PICTURE = 2**26
 #: A preview is so many times smaller than the picture on each side.
-SCALES = (1, 2, 4, 8)
+SCALES = (1, 2, 4, 8, 16, 32)
 
 
 class Symbols(NamedTuple):
@@ -65,8 +65,8 @@ class Symbols(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Boxes in pixels of the padded picture, on multiples of 64: what is kept, and what is computed for
-    it.
+    """Boxes in pixels of the padded picture, on multiples of 64 (of 16 for the synthesis alone): what is
+    kept, and what is computed for it.
     """
 
     core: Box
@@ -79,6 +79,19 @@ class Window:
     def crop_pixels(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """The core's part of pixels (height, width, channels) of the reach."""
         return _cut(pixels, self.reach, self.core, 1)
+
+    def crop_latents(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The core's part of latents (rows, columns, channels) of the reach."""
+        return _cut(latents, self.reach, self.core, LATENT_STRIDE)
+
+    def nearer(self, halo: int) -> Window:
+        """The same core with a reach of at most so many pixels, a multiple of 16, around it."""
+        x, y = max(self.core.x - halo, self.reach.x), max(self.core.y - halo, self.reach.y)
+        right, bottom = (
+            min(self.core.right + halo, self.reach.right),
+            min(self.core.bottom + halo, self.reach.bottom),
+        )
+        return Window(self.core, Box(x, y, right - x, bottom - y))
 
 
 def encoder_window_side(header: Header) -> int:

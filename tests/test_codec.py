@@ -185,7 +185,7 @@ class TestRegionsAndScales:
         heads = 36 + 8 * 5 * header.chunk_count
         assert stream.bytes_read - heads < len(data) / 10
 
-    @pytest.mark.parametrize("scale", [2, 4, 8])
+    @pytest.mark.parametrize("scale", [2, 4, 8, 16, 32])
     def test_a_preview_is_the_mean_of_squares(
         self, data: bytes, decoded: NDArray[np.uint8], scale: int, cosine: dict[str, Any]
     ) -> None:
@@ -196,7 +196,7 @@ class TestRegionsAndScales:
         inside = preview[: 300 // scale, : 420 // scale]
         assert np.abs(inside - means).max() < 1.1
 
-    @pytest.mark.parametrize("scale", [2, 4, 8])
+    @pytest.mark.parametrize("scale", [2, 4, 8, 16, 32])
     def test_a_preview_of_a_region_is_that_part_of_the_preview(
         self, data: bytes, scale: int, cosine: dict[str, Any]
     ) -> None:

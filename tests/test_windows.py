@@ -14,6 +14,7 @@ from aecodec.windows import (
     Symbols,
     SymbolStore,
     View,
+    Window,
     box_average,
     chunk_uses,
     encoder_window_side,
@@ -132,7 +133,19 @@ def test_a_region_outside_of_the_picture_is_refused(region: tuple[int, int, int,
         View.of(header(10, 5), region, 1)
 
 
-@pytest.mark.parametrize("scale", [0, 3, 16, -1])
+@pytest.mark.parametrize("scale", [0, 3, 64, -1])
 def test_a_scale_that_is_not_offered_is_refused(scale: int) -> None:
     with pytest.raises(InputError, match="scale"):
         View.of(header(10, 5), None, scale)
+
+
+def test_a_nearer_window_keeps_its_core_and_what_it_can_of_the_halo() -> None:
+    window = Window(Box(256, 0, 128, 64), Box(0, 0, 640, 320))
+    near = window.nearer(96)
+    assert near.core == window.core
+    assert near.reach == Box(160, 0, 320, 160)
+    latents = np.arange(20 * 40 * 2, dtype=np.float32).reshape(20, 40, 2)
+    part = Window(near.reach, window.reach).crop_latents(latents)
+    assert np.array_equal(part, latents[:10, 10:30])
+    assert np.array_equal(near.crop_latents(part), window.crop_latents(latents))
+    assert window.nearer(4096) == window

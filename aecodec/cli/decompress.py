@@ -29,7 +29,7 @@ from aecodec.cli.report import Result
 
 SUFFIXES = ("png", "tif", "tiff", "webp", "avif", "jpg", "jpeg", "bmp", "ppm", "pgm")
 """Endings of pictures that can be written, as --format takes them."""
-_SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
+_SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8, "1/16": 16, "1/32": 32}
 
 
 @click.command()

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from aecodec.models import Model
     from aecodec.runtime.search import SymbolSearch
 
-__all__ = ["RUNTIMES", "Runtime", "open_runtime", "open_search"]
+__all__ = ["PATCH", "RUNTIMES", "Runtime", "StagedRuntime", "open_runtime", "open_search"]
 
 RUNTIMES = ("onnx", "keras")
+#: Pixels between two positions of the latents.
+PATCH = 16
 
 
 @runtime_checkable
@@ -58,6 +60,46 @@ class Runtime(Protocol):
 
         Returns:
             pixels (64 rows, 64 columns, 3), RGB on the scale 0..255, neither clipped nor rounded.
+        """
+
+
+@runtime_checkable
+class StagedRuntime(Runtime, Protocol):
+    """A runtime whose decoder can stop at the latents: less is computed for a window or a small preview."""
+
+    synthesis_halo: int
+    """Pixels, a multiple of 16, that :meth:`synthesise` needs around a rectangle."""
+
+    def predict(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> NDArray[np.float32]:
+        """Run the decoder graph up to the latents.
+
+        Args: as for :meth:`Runtime.decode`.
+
+        Returns:
+            latents (4 rows, 4 columns, latent channels), a position for each 16x16 pixels.
+        """
+
+    def synthesise(self, latents: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+        """Run the decoder graph from the latents on.
+
+        Args:
+            latents: (rows, columns, latent channels).
+            level: position on the rate scale, 0 to 224.
+
+        Returns:
+            pixels (16 rows, 16 columns, 3) as of :meth:`Runtime.decode`.
+        """
+
+    def preview(self, latents: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+        """Means of squares of pixels, nearly, by the linear part of the synthesis alone.
+
+        Args:
+            latents: (rows, columns, latent channels).
+            scale: 8 or 16: how many times smaller than the pixels.
+
+        Returns:
+            pixels (16 / scale rows, 16 / scale columns, 3), RGB on the scale 0..255, neither clipped nor
+            rounded.
         """
 
 

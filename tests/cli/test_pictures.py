@@ -166,12 +166,14 @@ def test_a_thumbnail_is_upright_and_has_8_bits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("width", "height", "size", "scale"),
     [
-        (4096, 100, 256, 8),
+        (4096, 100, 256, 16),
+        (20000, 100, 256, 32),
         (2047, 2047, 256, 4),
         (256, 10, 256, 1),
         (512, 10, 256, 2),
         (9, 9, 256, 1),
         (8, 8, 1, 8),
+        (31, 8, 1, 16),
     ],
 )
 def test_a_thumbnail_is_made_from_the_smallest_preview_that_is_large_enough(

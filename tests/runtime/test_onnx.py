@@ -15,10 +15,12 @@ pytest.importorskip("keras", reason="the graphs are compared with Keras")
 from aecodec.errors import ModelError
 from aecodec.models import Model, load_model_folder
 from aecodec.networks.layers import level_weights_of
-from aecodec.runtime import Runtime, open_runtime
+from aecodec.runtime import Runtime, StagedRuntime, open_runtime
 from aecodec.runtime.keras import build_autoencoder
 from aecodec.runtime.onnx import OnnxRuntime
+from aecodec.windows import box_average
 from tests.conftest import COMPARED_LEVELS
+from tests.helpers import photograph
 from tests.networks.helpers import numpy
 
 DAMAGED = b"\x08\x0a\x12 damaged"
@@ -134,3 +136,67 @@ def test_damaged_arrays_are_told_as_such(
     with pytest.raises(ModelError, match="arrays") as caught:
         OnnxRuntime(load_model_folder(copy)).encode(compared["pixels"], 0)
     assert "onnxruntime" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def wide(runtime: OnnxRuntime) -> tuple[np.ndarray, np.ndarray]:
+    """Symbols of 512 x 448 pixels of a picture."""
+    z, r = runtime.encode(photograph(448, 512).astype(np.float32), 150)
+    return z, r
+
+
+def test_stages_give_what_the_whole_decoder_gives(tiny_model: Model, compared: dict[str, np.ndarray]) -> None:
+    runtime = OnnxRuntime(tiny_model)
+    assert isinstance(runtime, StagedRuntime)
+    model = build_autoencoder(tiny_model)
+    level = COMPARED_LEVELS[1]
+    z, r = compared[f"z {level}"], compared[f"r {level}"]
+    latents = runtime.predict(z, r, level)
+    assert latents.shape == r.shape
+    symbols = (symbol[None].astype(np.float32) for symbol in (z, r))
+    pixels = numpy(model.decode(*symbols, model.level_weights(np.array([level]))))[0]
+    assert np.abs(runtime.synthesise(latents, level) - pixels).max() < 1e-2
+
+
+def test_the_synthesis_sees_no_further_than_its_halo(
+    runtime: OnnxRuntime, wide: tuple[np.ndarray, np.ndarray]
+) -> None:
+    latents = runtime.predict(*wide, 150)
+    whole = runtime.synthesise(latents, 150)
+    halo = runtime.synthesis_halo // 16
+    top, left, size = halo + 1, halo + 2, 3
+    part = runtime.synthesise(latents[1 : top + size + halo, 2 : left + size + halo], 150)
+    inner = slice(16 * halo, 16 * (halo + size))
+    expected = whole[16 * top : 16 * (top + size), 16 * left : 16 * (left + size)]
+    assert halo > 0
+    assert part.shape[0] < whole.shape[0] > part.shape[1]
+    assert np.abs(part[inner, inner] - expected).max() < 1e-2
+    nearer = runtime.synthesise(latents[2 : top + size + halo, 3 : left + size + halo], 150)
+    assert np.abs(nearer[: 16 * size] - part[16 : 16 * (1 + size), 16:]).max() > 0
+
+
+@pytest.mark.parametrize("scale", [8, 16])
+def test_a_preview_is_the_mean_of_the_linear_part(
+    scale: int, runtime: OnnxRuntime, tiny_model: Model, wide: tuple[np.ndarray, np.ndarray]
+) -> None:
+    latents = runtime.predict(*wide, 150)
+    kernel, bias = (
+        np.asarray(tiny_model.arrays[f"synthesis/shortcut/map/{name}"], np.float32)
+        for name in ("kernel", "bias")
+    )
+    rows, columns, _ = latents.shape
+    patches = (0.64 * latents) @ kernel + bias + 127.5
+    pixels = patches.reshape(rows, columns, 16, 16, 3).transpose(0, 2, 1, 3, 4)
+    expected = box_average(pixels.reshape(16 * rows, 16 * columns, 3), scale)
+    assert np.abs(runtime.preview(latents, scale) - expected).max() < 1e-2
+
+
+def test_a_decoder_without_its_shortcut_is_a_model_error(
+    tiny_model: Model, compared: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    copy = copy_of(tiny_model, tmp_path)
+    content = (copy / "decoder.onnx").read_bytes()
+    (copy / "decoder.onnx").write_bytes(content.replace(b"synthesis/shortcut/map", b"synthesis/longcut/mapp"))
+    level = COMPARED_LEVELS[0]
+    with pytest.raises(ModelError, match=r"decoder\.onnx"):
+        OnnxRuntime(load_model_folder(copy)).decode(compared[f"z {level}"], compared[f"r {level}"], level)
