@@ -98,7 +98,11 @@ def panorama(
 @_quality_option
 @click.option("--chunk-side", type=int, default=1024, show_default=True, help="Pixels, a multiple of 64.")
 @click.option(
-    "--strip", type=click.Path(path_type=Path), help="PNG of the first picture. [default: beside the result]"
+    "--mosaic", type=click.IntRange(0), default=2, show_default=True,
+    help="So many pictures beside and above one another are a picture of several chunks.",
+)  # fmt: skip
+@click.option(
+    "--strip", type=click.Path(path_type=Path), help="PNG of the last picture. [default: beside the result]"
 )
 def truncate(
     images: Path | None,
@@ -107,12 +111,13 @@ def truncate(
     output: Path | None,
     quality: float,
     chunk_side: int,
+    mosaic: int,
     strip: Path | None,
 ) -> None:
-    """Measure what the first 5 %, 10 % ... of a file give."""
+    """Measure what the first 5 %, 10 % ... of a file give; write a table (.md) and a strip (.png), too."""
     from bench.robustness.truncate import TruncatePlan, run, table
 
-    plan = TruncatePlan(_pictures(images, limit), model, quality, chunk_side)
+    plan = TruncatePlan(_pictures(images, limit), model, quality, chunk_side, mosaic)
     drawing = strip or _result_path("truncate", output).with_suffix(".png")
     _finish("truncate", output, lambda report: run(plan, drawing, report), table)
 
@@ -154,7 +159,7 @@ def _finish(
     from bench.images import ImagesError
     from bench.machine import describe_run
     from bench.progress import Progress
-    from bench.results import write_rows
+    from bench.results import write_bytes, write_rows
 
     try:
         content = run(Progress().update)
@@ -162,6 +167,8 @@ def _finish(
         raise click.ClickException(str(error)) from error
     path = _result_path(name, output)
     write_rows({"run": describe_run(), **content}, path)
+    if table is not None:
+        write_bytes(path.with_suffix(".md"), f"{table(content)}\n".encode())
     shown = {key: value for key, value in content.items() if key not in ("rows", "regions")}
     click.echo(json.dumps(shown, indent=1) if table is None else table(content))
     click.echo(f"{path.name}: {'held' if content['held'] else 'DID NOT HOLD'}")

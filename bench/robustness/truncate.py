@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
+import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.images import ImageFile, load
+from bench.images import ImageFile, load, mosaic
 from bench.metrics import psnr_rgb
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ PERCENTS = tuple(range(5, 101, 5))
 _TILE = (192, 160)
 _CAPTION = 18
 _TILES_A_ROW = 5
+_HEADER_BYTES = 36
+_HEAD_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -32,33 +34,48 @@ class TruncatePlan:
         model: of aecodec; None for the default.
         quality: of the files.
         chunk_side: pixels; the smaller, the finer what a part of a file holds.
+        mosaic: so many pictures beside and above one another are the last picture, of several chunks; 0 for
+            none.
     """
 
     images: Sequence[ImageFile]
     model: str | None
     quality: float = 75
     chunk_side: int = 1024
+    mosaic: int = 2
 
 
 def run(plan: TruncatePlan, strip: Path | None, report: Callable[[int, int, str], None]) -> dict[str, Any]:
-    """Decode every 5 % of every file; draw the first picture's to ``strip`` (a PNG)."""
-    rows = []
-    for number, image in enumerate(plan.images):
-        pixels = load(image.path)
-        row, pictures = measure_picture(plan, image.name, pixels)
+    """Decode every 5 % of every file; draw the last picture's to ``strip`` (a PNG)."""
+    rows: list[dict[str, Any]] = []
+    named = pictures_of(plan)
+    for number, (name, pixels) in enumerate(named):
+        row, pictures = measure_picture(plan, name, pixels)
         rows.append(row)
-        if number == 0 and strip is not None:
+        if number == len(named) - 1 and strip is not None:
             write_strip(strip, pictures, row["psnr"])
-        report(number + 1, len(plan.images), image.name)
-    ratios = [row["psnr"] for row in rows]
+        report(number + 1, len(named), name)
     return {
         "what": f"PSNR-RGB in dB of what the first 5 % to 100 % of a file give, quality {plan.quality:g}, "
         f"chunks of {plan.chunk_side} pixels",
         "percent": list(PERCENTS),
-        "mean_psnr": [round(statistics.mean(values), 3) for values in zip(*ratios, strict=True)],
         "held": all(row["rises"] for row in rows),
         "rows": rows,
     }
+
+
+def pictures_of(plan: TruncatePlan) -> list[tuple[str, Pixels]]:
+    """The pictures by name, and the mosaic of the first landscape ones of one size."""
+    named = [(image.name, load(image.path)) for image in plan.images]
+    count = plan.mosaic**2
+    if count:
+        shape = next((pixels.shape for _, pixels in named if pixels.shape[1] >= pixels.shape[0]), None)
+        tiles = [pixels for _, pixels in named if pixels.shape == shape][:count]
+        if tiles:
+            rows, columns = tiles[0].shape[:2]
+            whole = mosaic(plan.mosaic * columns, plan.mosaic * rows, tiles)
+            named.append((f"{plan.mosaic} x {plan.mosaic} pictures", whole))
+    return named
 
 
 def measure_picture(plan: TruncatePlan, name: str, pixels: Pixels) -> tuple[dict[str, Any], list[Pixels]]:
@@ -66,27 +83,51 @@ def measure_picture(plan: TruncatePlan, name: str, pixels: Pixels) -> tuple[dict
     import aecodec
 
     data = aecodec.encode(pixels, plan.quality, model=plan.model, chunk_side=plan.chunk_side)
-    pictures, missing = [], []
+    ends = section_ends(data)
+    decoded: dict[int, tuple[Pixels, float]] = {}
+    steps = []
     for percent in PERCENTS:
-        length = max(36, len(data) * percent // 100)  # a file without its whole header is no picture
-        decoded = aecodec.decode_picture(data[:length], allow_partial=True, model=plan.model)
-        pictures.append(decoded.picture.pixels)
-        missing.append(round(decoded.missing, 3))
-    ratios = [round(psnr_rgb(pixels, picture), 3) for picture in pictures]
+        length = max(_HEADER_BYTES, len(data) * percent // 100)  # without its header a file is no picture
+        steps.append(bisect.bisect_right(ends, length))
+        if steps[-1] not in decoded:
+            part = aecodec.decode_picture(data[:length], allow_partial=True, model=plan.model)
+            decoded[steps[-1]] = (part.picture.pixels, part.missing)
+    ratios = {step: round(psnr_rgb(pixels, picture), 3) for step, (picture, _) in decoded.items()}
+    psnr = [ratios[step] for step in steps]
     return {
         "image": name,
+        "size": f"{pixels.shape[1]}x{pixels.shape[0]}",
         "bytes": len(data),
-        "rises": ratios == sorted(ratios),
-        "psnr": ratios,
-        "missing": missing,
-    }, pictures
+        "sections": len(ends),
+        "rises": psnr == sorted(psnr),
+        "psnr": psnr,
+        "missing": [round(decoded[step][1], 3) for step in steps],
+    }, [decoded[step][0] for step in steps]
+
+
+def section_ends(data: bytes) -> list[int]:
+    """Where the sections of a file end (formats/aec.md, section 5): a partial file gives whole ones alone."""
+    ends = []
+    at = _HEADER_BYTES
+    while at < len(data):
+        at += _HEAD_BYTES + int.from_bytes(data[at + 1 : at + 4], "little")
+        ends.append(at)
+    return ends
 
 
 def table(content: dict[str, Any]) -> str:
-    """The means over the pictures, one line for each length."""
-    lines = [" of the file  mean PSNR"]
-    for percent, ratio in zip(content["percent"], content["mean_psnr"], strict=True):
-        lines.append(f"{percent:10} %  {ratio:6.2f} dB")
+    """Markdown: a column for each picture, one line for each length."""
+    rows = content["rows"]
+    names = [f"{row['image']}, {row['size']}, {row['sections']} sections" for row in rows]
+    lines = [
+        f"{content['what']}. What a file holds grows by whole sections, five for each chunk.",
+        "",
+        f"| of the file | {' | '.join(names)} |",
+        f"|---:|{'---:|' * len(rows)}",
+    ]
+    for index, percent in enumerate(content["percent"]):
+        ratios = " | ".join(f"{row['psnr'][index]:.2f} dB" for row in rows)
+        lines.append(f"| {percent} % | {ratios} |")
     return "\n".join(lines)
 
 
@@ -111,6 +152,6 @@ def write_strip(path: Path, pictures: Sequence[Pixels], ratios: Sequence[float])
         sheet.paste(tile, (left + 2, top + _CAPTION))
         draw.text((left + 4, top + 3), f"{percent} %  {ratio:.2f} dB", fill="black")
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
+    sheet.quantize(256).save(buffer, "PNG", optimize=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, buffer.getvalue())
