@@ -266,7 +266,7 @@ def format_name(ending: str) -> str:
 
 
 def thumbnail_scale(width: int, height: int, size: int) -> int:
-    """The smallest preview (a divisor of 32, 16, 8, 4, 2 or 1) whose longer side still has ``size`` pixels."""
+    """The smallest preview (1/32, 1/16 ... 1/2 or 1) whose longer side still has ``size`` pixels."""
     longer = max(width, height)
     return next((scale for scale in (32, 16, 8, 4, 2) if longer // scale >= size), 1)
 
