@@ -262,8 +262,19 @@ def speed(
 
 
 @main.command()
-@click.option("--codecs", default="aecodec,webp,jpeg,avif", show_default=True, help="Comma-separated names.")
-@click.option("--points", type=click.IntRange(6), default=6, show_default=True, help="Qualities per codec.")
+@click.option(
+    "--codecs",
+    default="aecodec,webp,jpeg,avif",
+    show_default=True,
+    help="Comma-separated names; the first is compared with the others.",
+)
+@click.option(
+    "--points",
+    type=click.IntRange(6),
+    default=8,
+    show_default=True,
+    help="Qualities per codec; two more than BD-rates need, as curves on graphics do not always rise.",
+)
 @click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
 @click.option("--model", help="Model of aecodec: name or id.")
 @click.option("--fresh", is_flag=True, help="Do not use finished points.")
@@ -297,6 +308,8 @@ def graphics(
     rows = [{"picture": name, **found} for name, found in sizes.items()]
     write_rows({"rows": rows}, (output or RESULTS) / image_set / "lossless.json")
     click.echo("\n" + table(results, sizes))
+    if any(result.failures for result in results):
+        sys.exit(1)
 
 
 @main.command()

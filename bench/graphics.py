@@ -213,7 +213,7 @@ def lossless_sizes(picture: Image.Image) -> dict[str, int]:
     sizes = {}
     for name, kind, options in (
         ("png", "PNG", {"optimize": True}),
-        ("webp-lossless", "WEBP", {"lossless": True, "quality": 100, "method": 6}),
+        ("webp-lossless", "WEBP", {"lossless": True}),
     ):
         buffer = io.BytesIO()
         picture.save(buffer, kind, **options)
@@ -221,23 +221,23 @@ def lossless_sizes(picture: Image.Image) -> dict[str, int]:
     return sizes
 
 
-def table(results: Sequence[Result], sizes: dict[str, dict[str, int]], judged: str = "aecodec") -> str:
+def table(results: Sequence[Result], sizes: dict[str, dict[str, int]]) -> str:
     """Per picture: BD-rates of the judged codec against the others, its best point, lossless sizes; Markdown.
 
     Args:
-        results: rate-distortion results on the pictures; the judged codec among them.
+        results: rate-distortion results on the pictures, the judged codec first.
         sizes: by picture, what :func:`lossless_sizes` gave.
-        judged: name of the codec's result.
     """
     from bench.compare import compare
     from bench.document import Table, to_markdown
 
-    codec = next(result for result in results if result.name == judged)
-    others = [result for result in results if result is not codec]
+    codec, *others = results
     comparisons = [compare(other, codec, "psnr-rgb") for other in others]
     rows = []
     for image in codec.images:
-        best = max((p for p in codec.points if p.image == image), key=lambda point: point.quality)
+        best = max(
+            (p for p in codec.points if p.image == image and not p.failure), key=lambda point: point.quality
+        )
         found = [_cell(comparison.images.get(image)) for comparison in comparisons]
         largest = f"{best.bytes:,} at {best.metrics['psnr-rgb']:.1f} dB"
         rows.append(

@@ -68,3 +68,17 @@ def test_look_writes_a_page(pictures: Path, tmp_path: Path) -> None:
     page = target.read_text()
     assert page.count("<section") == 1
     assert "walk1" in page
+
+
+def test_graphics_are_measured_and_compared(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.graphics.make", lambda: (pictures, ["No Chromium here."]))
+    arguments = ["--codecs", "webp,jpeg", "--jobs", "1", "--output", str(tmp_path), "--cache", str(tmp_path)]
+    result = CliRunner().invoke(main, ["graphics", *arguments])
+    assert result.exit_code == 0, result.output
+    assert "| Picture | against JPEG 4:2:0 | largest file | lossless WebP | PNG |" in result.stdout
+    assert "| walk1 | -" in result.stdout
+    assert "No Chromium here." in result.stderr
+    rows = json.loads((tmp_path / "walks" / "lossless.json").read_text())["rows"]
+    assert [row["picture"] for row in rows] == ["walk0", "walk1"]
