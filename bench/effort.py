@@ -19,10 +19,10 @@ import click
 import numpy as np
 
 import aecodec
-from aecodec.targets import peak_signal_to_noise_ratio
 from bench.bdrate import bd_rate, curve
 from bench.images import find_images, load
 from bench.machine import describe_run
+from bench.metrics import psnr_rgb
 from bench.results import RESULTS
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def measure(name: str, pixels: Pixels, effort: int, quality: float) -> EffortPoi
     began = time.perf_counter()
     data = aecodec.encode(pixels, quality, effort=effort)
     seconds = time.perf_counter() - began
-    psnr = peak_signal_to_noise_ratio(pixels, aecodec.decode(data))
+    psnr = psnr_rgb(pixels, aecodec.decode(data))
     return EffortPoint(name, effort, quality, len(data), round(psnr, 4), round(seconds, 2))
 
 

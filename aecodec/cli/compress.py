@@ -53,7 +53,7 @@ DEFAULT_QUALITY = 75.0
 )  # fmt: skip
 @click.option(
     "--effort", type=click.IntRange(0, backend.MAX_EFFORT), default=0, show_default=True,
-    help="Search for better symbols, up to minutes for each megapixel; decoding takes no longer. Needs Keras.",
+    help="Search for better symbols, for minutes a megapixel; decoding takes no longer. Needs Keras.",
 )  # fmt: skip
 @click.option(
     "--strip", is_flag=True,

@@ -14,8 +14,8 @@ from aecodec.networks.autoencoder import TrainingPass
 from aecodec.networks.layers import Tensor
 
 BORDER_EMPHASIS = 0.15
-"""How much more an error weighs in the two rows or columns beside a border of the 16x16 grid of latents, where
-it would be larger than elsewhere, and be seen as a grid."""
+"""How much more an error weighs in the two rows or columns beside a border of the 16x16 grid of latents: it
+would be larger there than elsewhere, and be seen as a grid."""
 
 
 @dataclass(frozen=True)
