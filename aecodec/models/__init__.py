@@ -5,7 +5,8 @@ A released model is a folder ``models/<name>/``:
     model.json      the manifest
     arrays.npz      the weights (float16), and the integer arrays of the entropy model
     encoder.onnx    the encoder graph without weights
-    decoder.onnx    the decoder graph without weights
+    prediction.onnx the first half of the decoder graph, symbols to latents, without weights
+    synthesis.onnx  the second half, latents to pixels, without weights
 
 ``models/registry.json`` maps model ids to names. A released model is never changed or removed.
 

@@ -2,17 +2,14 @@
 
 The graphs hold no weights; they are given at load time as external initialisers out of the model's arrays, so
 they are stored once for all runtimes. A session is made when it is first needed: decoding never loads the
-encoder. The decoder is cut in two at the latents: the synthesis sees less far than what predicts them, so a
+encoder. The decoder consists of two graphs: the synthesis sees less far than what predicts the latents, so a
 window needs less of it, and a small preview nothing of it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,14 +19,12 @@ from numpy.typing import NDArray
 
 from aecodec.errors import ModelError
 from aecodec.runtime import PATCH
-from aecodec.runtime.cutting import GraphParts, find_producer, find_user
 
 if TYPE_CHECKING:
     from aecodec.models import Model
 
 __all__ = ["OnnxRuntime"]
 
-DECODER: Final = "decoder.onnx"
 _SHORTCUT: Final = "synthesis/shortcut/map"
 _SHORTCUT_UNIT: Final = 0.64
 _PIXEL_CENTRE: Final = 127.5
@@ -46,7 +41,7 @@ class OnnxRuntime:
             architecture = model.manifest["architecture"]
             self._nodes = int(architecture["level_nodes"])
             self._sublevels = int(architecture["sublevels"])
-            self.synthesis_halo = _synthesis_halo(architecture)
+            self.synthesis_halo = int(model.manifest["halo"]["synthesis"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"Expected the architecture of the model {model.name} in {model.folder / 'model.json'}, "
@@ -62,27 +57,12 @@ class OnnxRuntime:
         return self._session("encoder.onnx")
 
     @cached_property
-    def _decoder(self) -> GraphParts:
-        with self._loading(self.model.folder / DECODER):
-            return GraphParts.of((self.model.folder / DECODER).read_bytes())
-
-    @cached_property
-    def _latents(self) -> str:
-        """The name of the latents in the decoder: what goes, scaled, into the shortcut of the synthesis."""
-        with self._loading(self.model.folder / DECODER):
-            scaled = find_user(self._decoder, f"{_SHORTCUT}/kernel").inputs[0]
-            return find_producer(self._decoder, scaled).inputs[0]
-
-    @cached_property
     def _prediction(self) -> Any:
-        """The decoder up to the latents."""
-        return self._part([self._latents], {})
+        return self._session("prediction.onnx")
 
     @cached_property
     def _synthesis(self) -> Any:
-        """The decoder from the latents on."""
-        shape = (1, "height_16", "width_16", self.model.latent_channels)
-        return self._part(["pixels"], {self._latents: shape})
+        return self._session("synthesis.onnx")
 
     def encode(self, pixels: NDArray[np.float32], level: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
         """See `aecodec.runtime.Runtime.encode`."""
@@ -101,14 +81,14 @@ class OnnxRuntime:
         with self._lock:
             session = self._prediction
         feed = {"hyper_latents": z[None], "residuals": r[None], "level_weights": self._level_weights(level)}
-        latents: NDArray[np.float32] = session.run([self._latents], feed, self._options)[0][0]
+        latents: NDArray[np.float32] = session.run(["latents"], feed, self._options)[0][0]
         return latents
 
     def synthesise(self, latents: NDArray[np.float32], level: int) -> NDArray[np.float32]:
         """See `aecodec.runtime.StagedRuntime.synthesise`."""
         with self._lock:
             session = self._synthesis
-        feed = {self._latents: latents[None], "level_weights": self._level_weights(level)}
+        feed = {"latents": latents[None], "level_weights": self._level_weights(level)}
         pixels: NDArray[np.float32] = session.run(["pixels"], feed, self._options)[0][0]
         return pixels
 
@@ -134,54 +114,30 @@ class OnnxRuntime:
 
     def _session(self, graph: str) -> Any:
         path = self.model.folder / graph
-        with self._loading(path):
-            return self._open(path.read_bytes(), self._weights_of(graph))
-
-    def _part(self, outputs: list[str], given: dict[str, tuple[int | str, ...]]) -> Any:
-        """A part of the decoder; see `GraphParts.cut`."""
-        with self._loading(self.model.folder / DECODER):
-            weights = self._decoder.weights(self._weights_of(DECODER), outputs, given)
-            return self._open(self._decoder.cut(outputs, given), weights)
-
-    def _weights_of(self, graph: str) -> list[str]:
-        return list(self.model.manifest["graph_weights"][graph])
-
-    def _open(self, graph: bytes, weights: list[str]) -> Any:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
         # Idle threads that spin would take the other core from the entropy coder.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        values = [
-            _initialiser(self.model.arrays[name]) for name in weights
-        ]  # alive until the session is made
-        options.add_external_initializers(weights, values)
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-    @contextmanager
-    def _loading(self, path: Path) -> Iterator[None]:
-        """Tell whatever goes wrong while a graph is loaded."""
         try:
-            yield
+            names = list(self.model.manifest["graph_weights"][graph])
+            # ONNX Runtime reads these while it makes the session, but does not hold them: they must live on.
+            values = [_initialiser(self.model.arrays[name]) for name in names]
+            options.add_external_initializers(names, values)
+            return onnxruntime.InferenceSession(
+                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
         except ModelError:
             raise
-        except (OSError, KeyError, IndexError, RuntimeError, ValueError) as error:
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise ModelError(
-                f"Expected the {path.name} of the model {self.model.name} and its weights in "
+                f"Expected the {graph} of the model {self.model.name} and its weights in "
                 f"{self.model.folder}, which cannot be loaded ({error}): reinstall the model"
             ) from error
         except Exception as error:  # ONNX Runtime's own exceptions derive from Exception alone
             raise ModelError(
                 f"ONNX Runtime cannot load {path} ({error}): reinstall the model, or upgrade onnxruntime"
             ) from error
-
-
-def _synthesis_halo(architecture: Mapping[str, Any]) -> int:
-    """Pixels, a multiple of 16, that the synthesis sees around a rectangle of latents: every block one
-    position of its grid.
-    """
-    eighth = 8 * int(architecture["synthesis_eighth_blocks"])
-    return -(-eighth // PATCH) * PATCH + PATCH * int(architecture["synthesis_sixteenth_blocks"])
 
 
 def _patch_means(weights: NDArray[Any], scale: int) -> NDArray[np.float32]:

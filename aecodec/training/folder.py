@@ -20,10 +20,18 @@ from aecodec.models import (
     model_id_of,
 )
 from aecodec.networks.architecture import Architecture
-from aecodec.training.graphs import Graph, decoder_graph, encoder_graph, halos
+from aecodec.training.graphs import (
+    Graph,
+    encoder_graph,
+    halos,
+    prediction_graph,
+    synthesis_graph,
+    synthesis_halo,
+)
 
 ENCODER_FILE = "encoder.onnx"
-DECODER_FILE = "decoder.onnx"
+PREDICTION_FILE = "prediction.onnx"
+SYNTHESIS_FILE = "synthesis.onnx"
 
 
 def write_model(
@@ -43,7 +51,11 @@ def write_model(
     Returns:
         The model, loaded. Its manifest has a plain scale of qualities and no results.
     """
-    graphs = {ENCODER_FILE: encoder_graph(architecture), DECODER_FILE: decoder_graph(architecture)}
+    graphs = {
+        ENCODER_FILE: encoder_graph(architecture),
+        PREDICTION_FILE: prediction_graph(architecture),
+        SYNTHESIS_FILE: synthesis_graph(architecture),
+    }
     manifest = _manifest(folder.name, architecture, graphs) | {"training": dict(notes or {})}
     manifest["model_id"] = model_id_of(manifest, arrays).hex()
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,9 +104,12 @@ def _manifest(name: str, architecture: Architecture, graphs: Mapping[str, Graph]
         "level_count": architecture.level_count,
         "quality_levels": [round(last * index / 99) for index in range(100)],
         "lambdas": {"min": architecture.lambda_min, "max": architecture.lambda_max},
-        "halo": halos(architecture),
+        "halo": halos(architecture) | {"synthesis": synthesis_halo(architecture)},
         "kmac_per_pixel": {
-            file.removesuffix(".onnx"): round(graph.kmac_per_pixel, 2) for file, graph in graphs.items()
+            "encoder": round(graphs[ENCODER_FILE].kmac_per_pixel, 2),
+            "decoder": round(
+                graphs[PREDICTION_FILE].kmac_per_pixel + graphs[SYNTHESIS_FILE].kmac_per_pixel, 2
+            ),
         },
         "graph_weights": {file: list(graph.weights) for file, graph in graphs.items()},
         "results": {},

@@ -418,8 +418,10 @@ def encoder_graph(architecture: Architecture) -> Graph:
     )
 
 
-def decoder_graph(architecture: Architecture) -> Graph:
-    """z, r int16, level_weights -> pixels (1, height, width, 3) float32 (`Autoencoder.decode`)."""
+def prediction_graph(architecture: Architecture) -> Graph:
+    """z, r int16, level_weights -> latents (1, height/16, width/16, latent channels) float32: the first half
+    of the decoder (`Autoencoder.reconstruct_latents`).
+    """
     a, build = architecture, GraphBuilder(architecture)
     hyper = build.node("Cast", "hyper_latents", to=TensorProto.FLOAT)
     residuals = build.node("Cast", "residuals", to=TensorProto.FLOAT)
@@ -431,14 +433,34 @@ def decoder_graph(architecture: Architecture) -> Graph:
         features, mean = build.step(number, features, known, "level_weights")
         update = build.node("Mul", mask, build.node("Add", mean, scaled))
         known = update if known is None else build.node("Add", known, update)
-    build.output(build.synthesis(str(known), "level_weights"), "pixels")
+    build.output(str(known), "latents")
     return build.finish(
         [
             _value("hyper_latents", TensorProto.INT16, (1, "height_64", "width_64", a.hyper_channels)),
             _value("residuals", TensorProto.INT16, (1, "height_16", "width_16", a.latent_channels)),
             _value("level_weights", TensorProto.FLOAT, (1, a.level_nodes)),
         ],
+        [_value("latents", TensorProto.FLOAT, (1, "height_16", "width_16", a.latent_channels))],
+    )
+
+
+def synthesis_graph(architecture: Architecture) -> Graph:
+    """latents, level_weights -> pixels (1, height, width, 3) float32: the second half of the decoder."""
+    a, build = architecture, GraphBuilder(architecture)
+    build.output(build.synthesis("latents", "level_weights"), "pixels")
+    return build.finish(
+        [
+            _value("latents", TensorProto.FLOAT, (1, "height_16", "width_16", a.latent_channels)),
+            _value("level_weights", TensorProto.FLOAT, (1, a.level_nodes)),
+        ],
         [_value("pixels", TensorProto.FLOAT, (1, "height", "width", 3))],
+    )
+
+
+def synthesis_halo(architecture: Architecture) -> int:
+    """Pixels, a multiple of 16, beyond which nothing reaches into a rectangle of the synthesis."""
+    return _reach(
+        0, (8, architecture.synthesis_eighth_blocks), (PATCH, architecture.synthesis_sixteenth_blocks)
     )
 
 
@@ -449,19 +471,13 @@ def halos(architecture: Architecture) -> dict[str, int]:
     encoder looks at hyper-latents through the scale network too, which reaches further than the prediction.
     """
     a = architecture
-
-    def reach(start: int, *stages: tuple[int, int]) -> int:
-        for grid, layers in stages:
-            start = -(-start // grid) * grid + grid * layers
-        return start
-
     prediction = 1 + a.prediction_blocks * (STEPS - 1)
     hyper_synthesis = ((16, 1), (32, 1), (HYPER_PATCH, 0))
     scale_features = ((16, 1), (32, 1), (HYPER_PATCH, 1))
-    decoder = reach(
+    decoder = _reach(
         0, (8, a.synthesis_eighth_blocks), (16, a.synthesis_sixteenth_blocks + prediction), *hyper_synthesis
     )
-    encoder = reach(
+    encoder = _reach(
         0,
         (16, prediction),
         *scale_features,
@@ -471,3 +487,10 @@ def halos(architecture: Architecture) -> dict[str, int]:
         (HYPER_PATCH, 0),
     )
     return {"encoder": encoder, "decoder": decoder}
+
+
+def _reach(start: int, *stages: tuple[int, int]) -> int:
+    """How far, in pixels, ``start`` pixels become through stages of (grid in pixels, depthwise layers)."""
+    for grid, layers in stages:
+        start = -(-start // grid) * grid + grid * layers
+    return start

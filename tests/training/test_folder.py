@@ -13,13 +13,13 @@ pytest.importorskip("onnx", reason="a folder holds ONNX graphs")
 
 from aecodec.models import Model, model_id_of, read_registry
 from aecodec.training.folder import register, write_manifest, write_model
-from aecodec.training.graphs import decoder_graph, encoder_graph, halos
+from aecodec.training.graphs import encoder_graph, halos, prediction_graph, synthesis_graph, synthesis_halo
 from tests.networks.helpers import TINY
 
 
-def test_a_folder_holds_the_four_files_of_a_model(tiny_model: Model) -> None:
+def test_a_folder_holds_the_files_of_a_model(tiny_model: Model) -> None:
     names = sorted(path.name for path in tiny_model.folder.iterdir())
-    assert names == ["arrays.npz", "decoder.onnx", "encoder.onnx", "model.json"]
+    assert names == ["arrays.npz", "encoder.onnx", "model.json", "prediction.onnx", "synthesis.onnx"]
 
 
 def test_the_manifest_describes_the_model(tiny_model: Model) -> None:
@@ -28,12 +28,12 @@ def test_the_manifest_describes_the_model(tiny_model: Model) -> None:
     assert manifest["architecture"] == TINY.to_dict()
     assert (tiny_model.latent_channels, tiny_model.hyper_channels) == (64, 16)
     assert tiny_model.level_count == 225
-    assert manifest["halo"] == halos(TINY)
+    assert manifest["halo"] == halos(TINY) | {"synthesis": synthesis_halo(TINY)}
     assert manifest["lambdas"] == {"min": TINY.lambda_min, "max": TINY.lambda_max}
     assert manifest["quality_levels"][0] == 0
     assert manifest["quality_levels"][-1] == 224
     assert manifest["kmac_per_pixel"]["decoder"] == pytest.approx(
-        decoder_graph(TINY).kmac_per_pixel, abs=0.01
+        prediction_graph(TINY).kmac_per_pixel + synthesis_graph(TINY).kmac_per_pixel, abs=0.01
     )
     assert manifest["graph_weights"]["encoder.onnx"] == list(encoder_graph(TINY).weights)
     assert manifest["training"] == {"data": "synthetic"}
@@ -54,7 +54,7 @@ def test_a_folder_is_written_again_in_place(tiny_model: Model, tmp_path: Path) -
     arrays["synthesis/enter/bias"] = arrays["synthesis/enter/bias"] + 1
     second = write_model(tmp_path / "again", TINY, arrays)
     assert first.model_id == tiny_model.model_id != second.model_id
-    assert len(list((tmp_path / "again").iterdir())) == 4
+    assert len(list((tmp_path / "again").iterdir())) == 5
     third = write_manifest(second.folder, {**second.manifest, "results": {"psnr": 40.5}})
     assert third.model_id == second.model_id
     assert third.manifest["results"] == {"psnr": 40.5}

@@ -17,18 +17,30 @@ from aecodec.networks.architecture import PRESETS, Architecture
 from aecodec.networks.autoencoder import Autoencoder
 from aecodec.networks.layers import GatedBlock
 from aecodec.networks.weights import arrays_of
-from aecodec.training.graphs import Graph, decoder_graph, encoder_graph, halos
+from aecodec.training.graphs import (
+    Graph,
+    encoder_graph,
+    halos,
+    prediction_graph,
+    synthesis_graph,
+    synthesis_halo,
+)
 from tests.networks.helpers import TINY, levels, numpy, random_symbols, tiny_autoencoder
 
 LEVEL = 210
 
 
+def decoder_cost(architecture: Architecture) -> float:
+    """kMAC per pixel of both halves."""
+    return prediction_graph(architecture).kmac_per_pixel + synthesis_graph(architecture).kmac_per_pixel
+
+
 def test_the_default_preset_decodes_below_60_kmac_a_pixel() -> None:
-    assert 5 < decoder_graph(PRESETS["base"]).kmac_per_pixel < 60
+    assert 5 < decoder_cost(PRESETS["base"]) < 60
 
 
 def test_the_large_preset_costs_what_a_gpu_should_do() -> None:
-    assert 200 < decoder_graph(PRESETS["large"]).kmac_per_pixel < 350
+    assert 200 < decoder_cost(PRESETS["large"]) < 350
 
 
 def test_the_cost_is_that_of_the_matrix_products() -> None:
@@ -37,16 +49,17 @@ def test_the_cost_is_that_of_the_matrix_products() -> None:
     special = {"synthesis/leave": 8, "hyper_synthesis/enter": 64, "hyper_synthesis/up_0": 64}
     special |= {"hyper_synthesis/up_1": 32}
     total = 0.0
-    for tensor in decoder_graph(TINY).model.graph.initializer:
+    halves = prediction_graph(TINY), synthesis_graph(TINY)
+    for tensor in (tensor for half in halves for tensor in half.model.graph.initializer):
         path = tensor.name.removesuffix("/kernel")
         if path != tensor.name:
             inner = path.split("/")
             grid = special.get(path) or grids.get(inner[1] if len(inner) > 2 else "", 16)
             total += float(np.prod(tensor.dims)) / grid**2 / 1000
-    assert decoder_graph(TINY).kmac_per_pixel == pytest.approx(total)
+    assert decoder_cost(TINY) == pytest.approx(total)
 
 
-@pytest.mark.parametrize("build", [encoder_graph, decoder_graph])
+@pytest.mark.parametrize("build", [encoder_graph, prediction_graph, synthesis_graph])
 def test_graphs_hold_no_weights_and_are_valid_with_them(build: Callable[[Architecture], Graph]) -> None:
     graph = build(TINY)
     external = [tensor for tensor in graph.model.graph.initializer if tensor.external_data]
@@ -62,13 +75,14 @@ def test_graphs_hold_no_weights_and_are_valid_with_them(build: Callable[[Archite
 
 def test_graphs_name_arrays_of_the_model_folder() -> None:
     arrays = arrays_of(tiny_autoencoder())
-    encoder, decoder = encoder_graph(TINY), decoder_graph(TINY)
-    for graph in (encoder, decoder):
+    graphs = [build(TINY) for build in (encoder_graph, prediction_graph, synthesis_graph)]
+    for graph in graphs:
         for tensor in graph.model.graph.initializer:
             if tensor.external_data:
                 assert sorted(tensor.dims) == sorted(arrays[tensor.name].shape), tensor.name
     floats = {name for name in arrays if not name.startswith("scales/")}
-    assert floats == {name for name in (*encoder.weights, *decoder.weights) if not name.startswith("scales/")}
+    used = {name for graph in graphs for name in graph.weights}
+    assert floats == {name for name in used if not name.startswith("scales/")}
 
 
 def far_sighted() -> Autoencoder:
@@ -129,3 +143,11 @@ def test_deeper_networks_see_further() -> None:
     assert halos(deep)["encoder"] == halos(TINY)["encoder"] + 128
     for preset in PRESETS.values():
         assert all(pixels % 64 == 0 for pixels in halos(preset).values())
+
+
+def test_the_halo_of_the_synthesis_is_part_of_the_decoders() -> None:
+    assert synthesis_halo(TINY) == 32  # one block at 1/8 and one at 1/16, rounded up to the coarser grid
+    assert synthesis_halo(PRESETS["base"]) == 96
+    for preset in PRESETS.values():
+        assert 0 < synthesis_halo(preset) < halos(preset)["decoder"]
+        assert synthesis_halo(preset) % 16 == 0
