@@ -482,9 +482,10 @@ class _Engine:
 
     def _check_decoded(self, plane: NDArray[np.float32], box: Box, stride: int, channels: int) -> None:
         expected = (box.height // stride, box.width // stride, channels)
+        what = "pixels" if stride == 1 else "latents"
         if plane.shape != expected:
             raise ModelError(
-                f"Expected the decoder of model {self.model.name} to give a plane of shape {expected}. "
+                f"Expected the decoder of model {self.model.name} to give {what} of shape {expected}. "
                 f"Found: {plane.shape}. Install the model again"
             )
 

@@ -45,7 +45,7 @@ def test_the_emphasis_of_borders_is_in_the_loss_but_not_in_the_measured_error() 
     decoded = pixels.copy()
     decoded[0, :, 5], decoded[1, :, 16] = 8, 8
     nothing = np.zeros(2, np.float32)
-    result = rate_distortion(TrainingPass(decoded, nothing, nothing), pixels, np.array([0.01, 0.01]))
+    result = rate_distortion(TrainingPass(decoded, nothing, nothing), pixels, np.full(2, 0.01, np.float32))
     errors, losses = numpy(result.mean_squared_error), numpy(result.loss)
     assert errors[0] == errors[1]
     assert losses[1] > 1.1 * losses[0]
