@@ -58,7 +58,7 @@ class Refinement:
 
     def tick_count(self, header: Header) -> int:
         """How often `refine` will tick."""
-        return self.iterations * len(_parts(header)) if self.iterations else 0
+        return self.iterations * len(_parts(header))
 
     def refine(self, store: SymbolStore, picture: Picture, header: Header, tick: Callable[[], None]) -> None:
         """Replace the residuals in the store, which holds those of the whole picture.
@@ -103,8 +103,5 @@ def _inside(places: NDArray[np.int64], first: int, end: int, limit: int) -> NDAr
 def _free(part: Window) -> NDArray[np.bool_]:
     """(height / 16, width / 16): the positions of the core in the reach."""
     free = np.zeros((part.reach.height // LATENT_STRIDE, part.reach.width // LATENT_STRIDE), np.bool_)
-    top, left = ((part.core.y - part.reach.y), (part.core.x - part.reach.x))
-    rows = slice(top // LATENT_STRIDE, (top + part.core.height) // LATENT_STRIDE)
-    columns = slice(left // LATENT_STRIDE, (left + part.core.width) // LATENT_STRIDE)
-    free[rows, columns] = True
+    part.crop_latents(free)[...] = True
     return free

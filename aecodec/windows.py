@@ -80,8 +80,8 @@ class Window:
         """The core's part of pixels (height, width, channels) of the reach."""
         return _cut(pixels, self.reach, self.core, 1)
 
-    def crop_latents(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The core's part of latents (rows, columns, channels) of the reach."""
+    def crop_latents(self, latents: NDArray[_Element]) -> NDArray[_Element]:
+        """The view of the core's part of a plane (rows, columns, ...) of latents of the reach."""
         return _cut(latents, self.reach, self.core, LATENT_STRIDE)
 
     def nearer(self, halo: int) -> Window:

@@ -8,8 +8,7 @@ graph, each drawn halfway to the integer that it chose: there, rounding to the n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -38,8 +37,7 @@ NOISE_MARGIN = 1e-6
 FRACTION_MARGIN = 1e-3
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """What is searched for: the symbols of a picture, or of a part of it whose surroundings are settled.
 
     Attributes:
@@ -60,21 +58,8 @@ class Task:
     level_weights: NDArray[np.float32]
     weight: NDArray[np.float32]
 
-    def tensors(self) -> tuple[NDArray[np.float32], ...]:
-        """In the order of the attributes."""
-        return (
-            self.pixels,
-            self.counted,
-            self.hyper,
-            self.residuals,
-            self.free,
-            self.level_weights,
-            self.weight,
-        )
 
-
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """Where the search stands, (1, height/16, width/16, latent channels) float32 each.
 
     Attributes:
@@ -99,7 +84,7 @@ class Search:
 
     def start(self, task: Task) -> State:
         """The encoder's latents, drawn to the symbols that it chose."""
-        latents = self._start(*task.tensors())
+        latents = self._start(*task)
         zeros = np.zeros(task.residuals.shape, np.float32)
         return State(latents, zeros, zeros)
 
@@ -118,15 +103,13 @@ class Search:
         rate = LEARNING_RATE * min(1.0, (1 - done) / (1 - COOLING_FROM))
         corrections = [1 - decay ** (iteration + 1) for decay in (MEAN_DECAY, VARIANCE_DECAY)]
         numbers = np.array([temperature, rate, *corrections], np.float32)
-        return State(
-            *self._descend(*task.tensors(), state.latents, state.mean, state.variance, noise, numbers)
-        )
+        return State(*self._descend(*task, *state, noise, numbers))
 
     def judge(self, task: Task, latents: Tensor | None) -> tuple[NDArray[np.float32], float]:
         """(residuals, cost in bits) of latents rounded to the nearest; None for the encoder's symbols."""
-        given = np.float32(latents is None)
-        anything = task.residuals if latents is None else latents
-        residuals, cost = self._judge(*task.tensors(), anything, given)
+        if latents is None:
+            task, latents = task._replace(free=np.zeros_like(task.free)), task.residuals
+        residuals, cost = self._judge(*task, latents)
         return np.asarray(ops.convert_to_numpy(residuals)), float(ops.convert_to_numpy(cost))
 
     def _start_pass(self, *tensors: Tensor) -> Tensor:
@@ -139,7 +122,8 @@ class Search:
         return latents + (wanted - coded.scaled) / gain
 
     def _descend_pass(self, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        task, (latents, mean, variance, noise, numbers) = Task(*tensors[:7]), tensors[7:]
+        *given, latents, mean, variance, noise, numbers = tensors
+        task = Task(*given)
         temperature, rate, mean_correction, variance_correction = (numbers[i] for i in range(4))
         quantise = _settled(task, annealed(noise, temperature))
         _, step = self.model.gains(task.level_weights)
@@ -150,12 +134,10 @@ class Search:
         return latents - rate * step * (mean / mean_correction) / size, mean, variance
 
     def _judge_pass(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        task, (latents, given) = Task(*tensors[:7]), tensors[7:]
-
-        def quantise(scaled: Tensor, indices: Tensor) -> Tensor:
-            return given * task.residuals + (1 - given) * ops.floor(scaled + 0.5)
-
-        return self._cost(task, latents, _settled(task, quantise))
+        *given, latents = tensors
+        task = Task(*given)
+        nearest = _settled(task, lambda scaled, _: ops.floor(scaled + 0.5))
+        return self._cost(task, latents, nearest)
 
     def _coded(self, task: Task, latents: Tensor, quantise: Quantise) -> Coded:
         return self.model.code(latents, task.hyper, task.level_weights, quantise)

@@ -51,8 +51,7 @@ def found_by(search: Search, task: Task) -> tuple[np.ndarray, float]:
 
 
 def with_free(task: Task, free: np.ndarray) -> Task:
-    values = {name: getattr(task, name) for name in Task.__dataclass_fields__}
-    return Task(**values | {"free": free})
+    return task._replace(free=free)
 
 
 def test_the_search_starts_at_the_symbols_of_the_encoder(search: Search, task: Task) -> None:
@@ -88,8 +87,7 @@ def test_settled_residuals_stay_as_they_are(search: Search, task: Task) -> None:
 
 
 def test_distortion_counts_only_where_it_is_asked_for(search: Search, task: Task) -> None:
-    values = {name: getattr(task, name) for name in Task.__dataclass_fields__}
-    unseen = Task(**values | {"counted": np.zeros_like(task.counted)})
+    unseen = task._replace(counted=np.zeros_like(task.counted))
     bits = search.judge(unseen, None)[1]
     assert 0 < bits < search.judge(task, None)[1]
 
