@@ -366,9 +366,7 @@ class _Engine:
         with thread_pool(self.jobs) as pool:
             waiting: deque[tuple[int, Future[ChunkBytes]]] = deque()
             for window, finished in zip(windows, last_uses, strict=True):
-                symbols = self._analyse(window_pixels(picture, window.reach), header.level)
-                store.write(window.core, window.crop(symbols))
-                self.ticker.tick()
+                self._analyse_into(store, picture, window, header.level)
                 for index in finished:
                     symbols = store.take(index)
                     job = pool.submit(encode_chunk, *symbols, header.level, self.model.entropy)
@@ -427,9 +425,7 @@ class _Engine:
         """As `encode_chunks`, with better symbols; those of the whole picture are held at once."""
         store = SymbolStore(header, self.model.hyper_channels, self.model.latent_channels)
         for window in windows:
-            symbols = self._analyse(window_pixels(picture, window.reach), header.level)
-            store.write(window.core, window.crop(symbols))
-            self.ticker.tick()
+            self._analyse_into(store, picture, window, header.level)
         refinement.refine(store, picture, header, self.ticker.tick)
         coded = []
         for index in range(header.chunk_count):
@@ -449,6 +445,11 @@ class _Engine:
             index, job = waiting.popleft()
             coded[index] = job.result()
             self.ticker.tick()
+
+    def _analyse_into(self, store: SymbolStore, picture: Picture, window: Window, level: int) -> None:
+        symbols = self._analyse(window_pixels(picture, window.reach), level)
+        store.write(window.core, window.crop(symbols))
+        self.ticker.tick()
 
     def _analyse(self, pixels: NDArray[np.float32], level: int) -> Symbols:
         symbols = Symbols(*self.runtime.encode(pixels, level))
