@@ -8,8 +8,6 @@ The search takes minutes for each megapixel, so crops are measured. BD-rate is p
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,7 +89,7 @@ def main(images: Path | None, efforts: tuple[int, ...], pictures: int, crop: int
         taken = [p.seconds for p in points if p.effort == effort]
         click.echo(f"effort {effort}: BD-rate {np.mean(values):+.2f} %, {np.median(taken):.1f} s a crop")
     report = {
-        "run": describe_run() | {"command": shlex.join(["python", "-m", "bench.effort", *sys.argv[1:]])},
+        "run": describe_run(),
         "crop": crop,
         "bd_rate_percent": {str(effort): values for effort, values in savings.items()},
         "points": [asdict(point) for point in points],

@@ -40,7 +40,9 @@ def describe_run() -> dict[str, Any]:
 
 def command_line() -> str:
     """The command that started this process, as it can be typed at the top of a checkout."""
-    return shlex.join(["python", "-m", "bench", *sys.argv[1:]])
+    module = sys.modules["__main__"].__spec__
+    name = "bench" if module is None else module.name.removesuffix(".__main__")
+    return shlex.join(["python", "-m", name, *sys.argv[1:]])
 
 
 def commit() -> str:
