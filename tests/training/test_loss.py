@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("keras", reason="the loss is computed by Keras")
 
 from aecodec.networks.autoencoder import TrainingPass
-from aecodec.training.loss import BORDER_EMPHASIS, border_weights, lambdas_of, psnr, rate_distortion
+from aecodec.training.loss import borders, lambdas_of, psnr, rate_distortion
 from tests.networks.helpers import TINY, numpy
 
 
@@ -30,25 +30,43 @@ def test_lambdas_follow_levels() -> None:
     np.testing.assert_allclose(lambdas, [least, np.sqrt(least * most), most], rtol=1e-5)
 
 
-def test_errors_beside_borders_of_the_grid_weigh_more() -> None:
-    weights = border_weights(64, 96)
-    assert weights.shape == (64, 96)
-    assert weights.mean() == pytest.approx(1)
-    inside, beside, corner = weights[5, 5], weights[5, 16], weights[31, 47]
-    assert beside / inside == pytest.approx(1 + BORDER_EMPHASIS)
-    assert corner / inside == pytest.approx(1 + 2 * BORDER_EMPHASIS)
-    assert np.array_equal(weights[:, 15], weights[:, 16])
+def test_borders_of_the_grid_are_counted() -> None:
+    beside = borders(64, 96)
+    assert beside.shape == (64, 96)
+    assert (beside[5, 5], beside[5, 15], beside[5, 16], beside[31, 47], beside[0, 3]) == (0, 1, 1, 2, 1)
+    assert beside.mean() == pytest.approx(2 / 8)
 
 
-def test_the_emphasis_of_borders_is_in_the_loss_but_not_in_the_measured_error() -> None:
-    pixels = np.zeros((2, 64, 64, 3), np.float32)
+def loss_of_error_in_column(column: int, weight: float) -> tuple[float, float]:
+    """(mean squared error, loss) of a picture that is wrong in one column."""
+    pixels = np.zeros((1, 64, 64, 3), np.float32)
     decoded = pixels.copy()
-    decoded[0, :, 5], decoded[1, :, 16] = 8, 8
-    nothing = np.zeros(2, np.float32)
-    result = rate_distortion(TrainingPass(decoded, nothing, nothing), pixels, np.full(2, 0.01, np.float32))
-    errors, losses = numpy(result.mean_squared_error), numpy(result.loss)
-    assert errors[0] == errors[1]
-    assert losses[1] > 1.1 * losses[0]
+    decoded[0, :, column] = 8
+    nothing = np.zeros(1, np.float32)
+    result = rate_distortion(TrainingPass(decoded, nothing, nothing), pixels, np.full(1, weight, np.float32))
+    return float(numpy(result.mean_squared_error)[0]), float(numpy(result.loss)[0])
+
+
+@pytest.mark.parametrize("weight", [TINY.lambda_min, 0.01, TINY.lambda_max])
+def test_errors_beside_borders_of_the_grid_weigh_more_but_are_measured_alike(weight: float) -> None:
+    (inside, loss_inside), (beside, loss_beside) = (loss_of_error_in_column(c, weight) for c in (5, 16))
+    assert inside == beside
+    assert 1.08 < loss_beside / loss_inside < 1.35
+
+
+def test_the_lower_the_rate_the_more_weigh_borders() -> None:
+    ratios = [
+        loss_of_error_in_column(16, weight)[1] / loss_of_error_in_column(5, weight)[1]
+        for weight in (TINY.lambda_min, TINY.lambda_max)
+    ]
+    assert ratios[0] > ratios[1] + 0.1
+
+
+def test_an_even_error_weighs_its_mean_square() -> None:
+    pixels = np.zeros((1, 64, 64, 3), np.float32)
+    nothing = np.zeros(1, np.float32)
+    result = rate_distortion(TrainingPass(pixels + 4, nothing, nothing), pixels, np.full(1, 0.01, np.float32))
+    np.testing.assert_allclose(numpy(result.loss), [0.1 * 16], rtol=1e-5)
 
 
 def test_psnr_is_in_decibels_of_255_and_finite_without_error() -> None:
