@@ -1,4 +1,4 @@
-"""The sizes of a model: plain data, no Keras."""
+"""The sizes and units of a model: plain data, no Keras."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ STEPS = 4
 
 TABLE_COUNT = 64
 """Entropy tables; the index of a table grows with the scale of the symbols it is made for."""
+
+PIXEL_CENTRE = 127.5
+"""The pixel value that both transforms count from."""
+
+LATENT_UNIT = 32.0
+"""Latents are coefficients of an orthonormal transform of 16x16x3 patches, in units of 32 grey levels."""
+
+SHORTCUT_UNIT = 0.02
+"""Weights of the linear shortcuts are learned in units of 0.02: they start optimal for a linear codec, and
+move slowly."""
 
 
 @dataclass(frozen=True)

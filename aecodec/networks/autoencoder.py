@@ -16,12 +16,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from aecodec.networks.architecture import STEPS, Architecture
+from aecodec.networks.architecture import LATENT_UNIT, STEPS, Architecture
 from aecodec.networks.layers import LevelTable, Tensor, level_weights_of, straight_through_round
 from aecodec.networks.prediction import HyperAnalysis, HyperSynthesis, StepPrediction, step_masks
 from aecodec.networks.quantisation import rate_distortion_round, rate_in_bits
 from aecodec.networks.scales import ScaleNetwork, logistic_bits
-from aecodec.networks.transforms import LATENT_UNIT, Analysis, LinearTransform, Synthesis
+from aecodec.networks.transforms import Analysis, LinearTransform, Synthesis
 
 LOG_GAIN_LIMIT = 12.0
 """Bound of the logarithm of a gain: an early, wild step cannot overflow."""

@@ -13,19 +13,20 @@ import keras
 import numpy as np
 from keras import ops
 
-from aecodec.networks.architecture import PATCH, STEPS, Architecture
+from aecodec.networks.architecture import (
+    LATENT_UNIT,
+    PATCH,
+    PIXEL_CENTRE,
+    SHORTCUT_UNIT,
+    STEPS,
+    Architecture,
+)
 from aecodec.networks.layers import BlockStack, Pointwise, Tensor, depth_to_space, space_to_depth
 
-PIXEL_CENTRE = 127.5
-"""The pixel value that both transforms count from."""
 PIXEL_UNIT = 64.0
 """Network branches see pixels in units of 64 levels around the centre."""
 DETAIL_UNIT = 8.0
 """The synthesis network corrects its linear shortcut in units of 8 levels."""
-LATENT_UNIT = 32.0
-"""Latents are coefficients of an orthonormal transform of 16x16x3 patches, in units of 32 grey levels."""
-SHORTCUT_UNIT = 0.02
-"""Shortcut weights are learned in units of 0.02: they start optimal for a linear codec, and move slowly."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from aecodec.errors import ModelError
+from aecodec.networks.architecture import LATENT_UNIT, PIXEL_CENTRE, SHORTCUT_UNIT
 from aecodec.runtime import PATCH
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["OnnxRuntime"]
 
 _SHORTCUT: Final = "synthesis/shortcut/map"
-_SHORTCUT_UNIT: Final = 0.64
-_PIXEL_CENTRE: Final = 127.5
 
 
 class OnnxRuntime:
@@ -99,7 +98,7 @@ class OnnxRuntime:
         )
         rows, columns, _ = latents.shape
         side = PATCH // scale
-        patches = (_SHORTCUT_UNIT * latents) @ kernel + bias + _PIXEL_CENTRE
+        patches = (SHORTCUT_UNIT * LATENT_UNIT * latents) @ kernel + bias + PIXEL_CENTRE
         squares = patches.reshape(rows, columns, side, side, 3).transpose(0, 2, 1, 3, 4)
         return squares.reshape(rows * side, columns * side, 3).astype(np.float32, copy=False)
 

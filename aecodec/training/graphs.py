@@ -14,7 +14,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from aecodec.networks.architecture import HYPER_PATCH, PATCH, STEPS, Architecture
+from aecodec.networks.architecture import (
+    HYPER_PATCH,
+    LATENT_UNIT,
+    PATCH,
+    PIXEL_CENTRE,
+    SHORTCUT_UNIT,
+    STEPS,
+    Architecture,
+)
 from aecodec.networks.autoencoder import LOG_GAIN_LIMIT
 from aecodec.networks.prediction import HYPER_UNIT, step_cells
 from aecodec.networks.quantisation import OFFSET_LIMIT, rounding_offsets
@@ -27,13 +35,7 @@ from aecodec.networks.scales import (
     IntegerPointwise,
     ScaleNetwork,
 )
-from aecodec.networks.transforms import (
-    DETAIL_UNIT,
-    LATENT_UNIT,
-    PIXEL_CENTRE,
-    PIXEL_UNIT,
-    SHORTCUT_UNIT,
-)
+from aecodec.networks.transforms import DETAIL_UNIT, PIXEL_UNIT
 
 OPSET = 18
 IR_VERSION = 10

@@ -16,8 +16,9 @@ import pytest
 
 import aecodec.cli
 from aecodec import __version__
-from aecodec.cli import COMMANDS, group, run
+from aecodec.cli import COMMANDS, backend, group, run
 from aecodec.errors import TruncatedError
+from aecodec.refinement import EFFORT_ITERATIONS
 
 HEAVY = {"numpy", "PIL", "onnxruntime", "keras", "tensorflow", "jax", "constriction", "asyncio"}
 
@@ -40,6 +41,10 @@ def test_completion_of_command_names_imports_no_command(monkeypatch: pytest.Monk
     context = click.Context(group, info_name="aecodec")
     completions = {item.value: item.help for item in group.shell_complete(context, "de")}
     assert completions == {"decompress": COMMANDS["decompress"], "demo": COMMANDS["demo"]}
+
+
+def test_the_highest_effort_on_offer_is_the_highest_that_the_encoder_knows() -> None:
+    assert len(EFFORT_ITERATIONS) - 1 == backend.MAX_EFFORT
 
 
 @pytest.mark.parametrize("name", COMMANDS)

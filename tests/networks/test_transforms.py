@@ -7,8 +7,9 @@ import pytest
 
 pytest.importorskip("keras", reason="the networks need Keras")
 
+from aecodec.networks.architecture import PIXEL_CENTRE
 from aecodec.networks.layers import space_to_depth
-from aecodec.networks.transforms import PIXEL_CENTRE, linear_transform_from_patches
+from aecodec.networks.transforms import linear_transform_from_patches
 from tests.networks.helpers import fresh_autoencoder, levels, linear_transform, numpy, pixels
 
 
