@@ -60,7 +60,6 @@ from aecodec.windows import (
     Window,
     box_average,
     chunk_uses,
-    encoder_window_side,
     plan_windows,
     window_pixels,
 )
@@ -135,8 +134,8 @@ def encode(
         runtime: what runs the encoder graph: "onnx", "keras", or an object with Runtime's methods.
         chunk_side: pixels, a multiple of 64 up to 4096: the squares that are coded independently.
         window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
-            graph at once; 2048 by default, and 2304 for more than 64 megapixels. It bounds memory, and does
-            not change what is coded but for float rounding.
+            graph at once; 2048 by default. It bounds memory, and changes no more of what is coded than the
+            rounding of a symbol here and there.
         jobs: threads that code chunks; by default as many as there are cores. The bytes are the same for
             any number.
         limits: what to accept.
@@ -167,8 +166,7 @@ def encode(
         has_alpha=kept.alpha is not None,
         chunk_side=_checked_side("chunk_side", chunk_side, most=4096),
     )
-    side = encoder_window_side(header) if window_side is None else _checked_side("window_side", window_side)
-    windows = plan_windows(header, chosen.halo.encoder, side=side)
+    windows = plan_windows(header, chosen.halo.encoder, side=_window_side(window_side))
     ticker = Ticker(progress, len(windows) + header.chunk_count + refinement.tick_count(header))
     engine = _Engine(chosen, _open(runtime, chosen), checked_jobs(jobs), ticker)
     if refinement.iterations:
@@ -322,8 +320,7 @@ def open_decoding(data: ReadableFile, options: DecodeOptions) -> Iterator[Decodi
         header = reader.header
         view = View.of(header, options.region, options.scale)
         chosen = model_of(header, options.model)
-        side = options.window_side
-        side = WINDOW_SIDE if side is None else _checked_side("window_side", side)
+        side = _window_side(options.window_side)
         windows = plan_windows(header, chosen.halo.decoder, area=view.area, side=side)
         source = SectionSource(reader, tolerant=options.allow_partial)
         source.check_unknown()
@@ -573,6 +570,10 @@ def _choose_level(model: Model, quality: float, level: int | None) -> int:
 
 def _open(runtime: str | Runtime, model: Model) -> Runtime:
     return open_runtime(runtime, model) if isinstance(runtime, str) else runtime
+
+
+def _window_side(side: int | None) -> int:
+    return WINDOW_SIDE if side is None else _checked_side("window_side", side)
 
 
 def _checked_side(name: str, side: int, most: int | None = None) -> int:

@@ -33,7 +33,6 @@ __all__ = [
     "Window",
     "box_average",
     "chunk_uses",
-    "encoder_window_side",
     "plan_windows",
     "window_pixels",
 ]
@@ -45,11 +44,6 @@ _Element = TypeVar("_Element", bound=np.generic)
 #: Pixels: a window with its halo is at most this wide and high. ONNX Runtime takes about 110 bytes a pixel,
 #: so this is half a gigabyte; smaller windows would compute more halo for what they keep.
 WINDOW_SIDE = 2048
-#: The encoder's halo is so wide that windows of that side compute a picture of 100 megapixels twice over,
-#: and one of 10 megapixels, which has more border, 1.66 times. Larger windows make it 1.72 times for large
-#: pictures, for 90 megabytes more.
-_LARGE_WINDOW_SIDE = 2304
-_LARGE_PICTURE = 2**26
 #: A preview is so many times smaller than the picture on each side.
 SCALES = (1, 2, 4, 8, 16, 32)
 
@@ -92,11 +86,6 @@ class Window:
             min(self.core.bottom + halo, self.reach.bottom),
         )
         return Window(self.core, Box(x, y, right - x, bottom - y))
-
-
-def encoder_window_side(header: Header) -> int:
-    """The side of windows in pixels when nothing else is asked for."""
-    return _LARGE_WINDOW_SIDE if header.width * header.height > _LARGE_PICTURE else WINDOW_SIDE
 
 
 def plan_windows(

@@ -66,7 +66,12 @@ _QUALITY_COUNT = 100
 
 @dataclass(frozen=True)
 class Halo:
-    """Pixels, multiples of 64, that a window needs around its core for the same result as without windows."""
+    """Pixels, multiples of 64, that a window needs around its core for the same result as without windows.
+
+    Attributes:
+        encoder: as measured: one symbol in some thousands may be rounded otherwise.
+        decoder: as far as any layer looks, so that pixels are the same but for float rounding.
+    """
 
     encoder: int
     decoder: int

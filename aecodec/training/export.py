@@ -26,7 +26,15 @@ from aecodec.training import checkpoint
 from aecodec.training.checks import check_runtimes, check_twin
 from aecodec.training.console import run
 from aecodec.training.data import HELD_OUT_ENDING, PictureSet, centres, load_pictures
-from aecodec.training.fitting import CROP, count_symbols, measure_held_out, quality_levels, tune_rounding
+from aecodec.training.fitting import (
+    CROP,
+    count_symbols,
+    encoder_halo,
+    measure_held_out,
+    quality_levels,
+    scenes,
+    tune_rounding,
+)
 from aecodec.training.folder import register, write_manifest, write_model
 
 ROUNDING_STRENGTHS = (0.25, 0.5, 0.75, 1.0)
@@ -88,7 +96,7 @@ def export(
         trial = write_model(Path(scratch) / folder.name, architecture, arrays)
         check_runtimes(open_runtime("onnx", trial), model, centres(held_out, CROP)[0])
     written = write_model(folder, architecture, arrays, notes)
-    return _with_results(written, held_out)
+    return _with_results(_with_measured_halo(written, training), held_out)
 
 
 def _model_as_stored(
@@ -100,6 +108,17 @@ def _model_as_stored(
     model.normaliser.assign(normaliser)
     assign_arrays(model, arrays_of(model))
     return model
+
+
+def _with_measured_halo(model: Model, training: PictureSet) -> Model:
+    """Put the encoder's measured halo in place of the bound into the manifest."""
+    bound, last = model.halo.encoder, model.level_count - 1
+    found = encoder_halo(
+        open_runtime("onnx", model), scenes(training, bound), bound, (last // 4, 3 * last // 4)
+    )
+    return write_manifest(
+        model.folder, {**model.manifest, "halo": {**model.manifest["halo"], "encoder": found}}
+    )
 
 
 def _with_results(model: Model, held_out: PictureSet) -> Exported:

@@ -26,6 +26,7 @@ from aecodec.training.checkpoint import part, read_checkpoint
 from aecodec.training.data import PictureSet, load_pictures
 from aecodec.training.export import command as export_command
 from aecodec.training.export import export
+from aecodec.training.graphs import halos
 from aecodec.training.train import command as train_command
 from tests.helpers import photograph
 from tests.networks.helpers import ROOT, TINY
@@ -96,6 +97,7 @@ def test_the_manifest_accounts_for_training_and_results(loop: Loop) -> None:
     assert manifest["training"]["pictures"] == 3
     assert manifest["training"]["held_out_pictures"] == 1
     assert manifest["training"]["data"] == "synthetic"
+    assert 64 <= manifest["halo"]["encoder"] <= halos(TINY)["encoder"]
     rows = manifest["results"]["held_out"]
     assert [row["level"] for row in rows] == [0, 32, 64, 96, 128, 160, 192, 224]
     assert [row["psnr"] for row in rows] == sorted(row["psnr"] for row in rows)
