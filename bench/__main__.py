@@ -101,9 +101,9 @@ def rd(
         cache=cache,
         points=points,
     )
-    results = _measure(plan, output or RESULTS, fresh=fresh)
     if runtime == "keras":
         _measure_device(pictures, model, device, output or RESULTS)
+    results = _measure(plan, output or RESULTS, fresh=fresh)
     if any(result.failures for result in results):
         sys.exit(1)
 
@@ -139,12 +139,13 @@ def _measure(plan: Plan, folder: Path, *, fresh: bool) -> list[Result]:
 def _measure_device(pictures: list[ImageFile], model: str | None, device: str, folder: Path) -> None:
     """Time the graphs by themselves and write ``device-<device>.json``."""
     from bench.device import DeviceError, measure
-    from bench.images import load, speed_picture
+    from bench.images import ImagesError, load, speed_picture
     from bench.results import write_rows
 
+    click.echo(f"Timing the graphs on the {device} ...", err=True)
     try:
         content = measure([load(pictures[0].path), speed_picture("2", pictures)], model, device)
-    except DeviceError as error:
+    except (DeviceError, ImagesError) as error:
         raise click.ClickException(str(error)) from error
     path = folder / f"device-{device}.json"
     write_rows(content, path)

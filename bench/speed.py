@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import statistics
 import subprocess
 import sys
@@ -149,25 +150,27 @@ def _row(plan: SpeedPlan, job: Job, pictures: _Pictures, rows: Sequence[dict[str
             _in_process(plan, job, pictures) if job.mode == "in-process" else _process(plan, job, pictures)
         )
     except (subprocess.CalledProcessError, OSError) as error:
-        message = getattr(error, "stderr", None) or str(error)
-        return {**row, "failure": str(message).strip()[-400:]}
+        return {**row, "failure": _message(error)}
     return {**row, **measured}
+
+
+def _message(error: subprocess.CalledProcessError | OSError) -> str:
+    """The end of what a process printed, or else the error's own words."""
+    said = getattr(error, "stderr", None) or str(error)
+    return (said.decode(errors="replace") if isinstance(said, bytes) else str(said)).strip()[-400:]
 
 
 def _in_process(plan: SpeedPlan, job: Job, pictures: _Pictures) -> dict[str, Any]:
     request = {
-        "codec": job.codec.name,
-        "model": plan.model,
+        "codec": job.codec,
         "quality": job.codec.typical,
         "picture": str(pictures.path(job.size)),
-        "cores": _core_numbers(job.cores),
         "repeats": plan.repeats,
         "budget": plan.budget,
     }
-    command = [sys.executable, "-m", "bench.speed_worker"]
-    result = subprocess.run(
-        command, input=json.dumps(request), capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    cores = ",".join(map(str, _core_numbers(job.cores)))
+    command = [sys.executable, "-m", "bench.speed_worker", cores]
+    result = subprocess.run(command, input=pickle.dumps(request), capture_output=True, check=True, cwd=ROOT)
     answer = json.loads(result.stdout)
     return {
         "bytes": answer["bytes"],

@@ -1,13 +1,14 @@
-"""``python -m bench.speed_worker``: times one codec on one picture in this process; JSON in, JSON out.
+"""``python -m bench.speed_worker CORES``: times one codec on one picture in this process.
 
-The cores are chosen before anything else is imported, so that the libraries' thread pools see no more of
-them.
+A pickled job comes in, JSON goes out. The cores are chosen before anything else is imported, so that the
+libraries' thread pools see no more of them.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -18,25 +19,18 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Read a job from the standard input, write what was measured to the standard output."""
-    job = json.loads(sys.stdin.read())
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, job["cores"])
-    print(json.dumps(_measure(job)))
+        os.sched_setaffinity(0, map(int, sys.argv[1].split(",")))
+    print(json.dumps(_measure(pickle.load(sys.stdin.buffer))))
 
 
 def _measure(job: dict[str, Any]) -> dict[str, Any]:
-    from dataclasses import replace
     from pathlib import Path
 
-    from bench.codecs import select_codecs
-    from bench.codecs.aecodec import Aecodec
     from bench.images import load
     from bench.metrics import psnr_rgb
 
-    (codec,) = select_codecs(job["codec"])
-    if isinstance(codec, Aecodec):
-        codec = replace(codec, model=job["model"])
-    pixels = load(Path(job["picture"]))
+    codec, pixels = job["codec"], load(Path(job["picture"]))
     crop = pixels[:256, :256].copy()
     codec.decode(codec.encode(crop, job["quality"]))  # imports and first-time work
     before = _peak_mib()

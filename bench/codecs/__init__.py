@@ -40,6 +40,7 @@ def all_codecs() -> tuple[Codec, ...]:
         Aecodec(name="aecodec-effort-2", label="aecodec, effort 2", effort=2, slow=True, extra=True),
         Aecodec(name="aecodec-effort-4", label="aecodec, effort 4", effort=4, slow=True, extra=True),
         Vvc(),
+        Avif(name="avif-420-slow", label="AVIF 4:2:0, speed 0", speed=0, slow=True),
         Avif(name="avif-slow", label="AVIF 4:4:4, tune PSNR, speed 0", subsampling="4:4:4", tune="psnr",
              speed=0, slow=True),
     )  # fmt: skip

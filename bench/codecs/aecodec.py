@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.codecs.base import Codec, CodecError, package_version, pillow_decode, whole_numbers
+from bench.device import DeviceError, backend_name, device_name
 
 if TYPE_CHECKING:
     from bench.codecs.base import Pixels
@@ -51,18 +52,19 @@ class Aecodec(Codec):
 
         try:
             self.identity()
-        except (AecodecError, ImportError) as error:
+        except (AecodecError, DeviceError, ImportError) as error:
             return f"aecodec cannot encode here: {error}"
         return None
 
     def versions(self) -> Mapping[str, str]:
         import aecodec
 
-        runtimes = {"onnx": ("onnxruntime",), "keras": ("keras", "jax", "tensorflow")}[self.runtime]
-        return {"aecodec": aecodec.__version__, **{name: package_version(name) for name in runtimes}}
+        libraries = ("onnxruntime",) if self.runtime == "onnx" else ("keras", backend_name())
+        return {"aecodec": aecodec.__version__, **{name: package_version(name) for name in libraries}}
 
     def identity(self) -> Mapping[str, str]:
-        return {"model_id": _model_id(self.model), "source": _source_digest()}
+        computed_by = {} if self.runtime == "onnx" else {"processor": device_name(self.device)}
+        return {"model_id": _model_id(self.model), "source": _source_digest(), **computed_by}
 
     def encode(self, pixels: Pixels, quality: float) -> bytes:
         import aecodec

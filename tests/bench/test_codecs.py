@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import aecodec
 from bench.codecs import Codec, all_codecs, select_codecs
 from bench.codecs.aecodec import Aecodec
 from bench.codecs.base import CodecError
+from bench.codecs.vvc import ffmpeg_with_vvc
+from bench.device import DeviceError
 from bench.metrics import psnr_rgb
 from tests.bench.helpers import picture
 
@@ -97,3 +100,57 @@ def test_commands_name_the_files(tmp_path: Path) -> None:
             command = codec.command(operation, codec.typical, source, target)
             assert str(source) in command
             assert str(target) in command
+
+
+def vvc() -> Codec:
+    (codec,) = select_codecs("vvc")
+    if (reason := codec.missing()) is not None:
+        pytest.skip(reason)
+    return codec
+
+
+def test_vvc_tells_the_version_of_the_library_and_of_the_program() -> None:
+    versions = vvc().versions()
+    assert set(versions) == {"vvenc", "ffmpeg", "imageio-ffmpeg"}
+    assert re.match(r"\d+\.\d+", versions["vvenc"])
+    assert versions["ffmpeg"] != "unknown"
+
+
+def test_vvc_is_one_intra_picture_without_perceptual_adaptation() -> None:
+    codec = vvc()
+    data = codec.encode(picture(64, 96), 37)
+    kinds = {data[match.end() + 1] >> 3 for match in re.finditer(b"\0\0\1", data)}
+    assert kinds & set(range(12)) in ({7}, {8})  # IDR pictures alone, of either kind
+    assert codec.encode(picture(64, 96), 37) == data
+
+
+def test_vvc_refuses_odd_sides_in_words() -> None:
+    with pytest.raises(CodecError, match=r"Expected even sides.*Received: 97x64"):
+        vvc().encode(picture(64, 97), 37)
+
+
+@pytest.mark.parametrize("listed", [" V....D libvvenc  VVC\n", " V....D vvc  Versatile Video Coding\n", ""])
+def test_an_ffmpeg_that_cannot_do_both_directions_of_vvc_is_passed_over(
+    listed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text(f"#!/bin/sh\nprintf '{listed}'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("bench.codecs.vvc._ffmpeg_programs", lambda: [str(program)])
+    ffmpeg_with_vvc.cache_clear()
+    try:
+        assert "no ffmpeg that encodes and decodes VVC" in (select_codecs("vvc")[0].missing() or "")
+    finally:
+        ffmpeg_with_vvc.cache_clear()
+
+
+@pytest.mark.parametrize("error", [ImportError("No module named 'keras'"), DeviceError("It sees none.")])
+def test_aecodec_is_not_measured_on_a_device_that_is_not_there(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(device: str) -> str:
+        raise error
+
+    monkeypatch.setattr("bench.codecs.aecodec.device_name", refuse)
+    assert str(error) in (Aecodec(runtime="keras", device="gpu").missing() or "")
+    assert Aecodec().missing() is None

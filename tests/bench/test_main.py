@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from bench.__main__ import main
+from bench.device import DeviceError
 from tests.bench.helpers import noisy, picture, save
 
 
@@ -58,6 +60,22 @@ def test_mistakes_are_told(arguments: list[str], message: str, pictures: Path) -
     result = CliRunner().invoke(main, named)
     assert result.exit_code == 1
     assert message in result.output
+
+
+def test_a_gpu_that_is_not_there_is_told_before_anything_is_measured(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> dict[str, str]:
+        raise DeviceError("Expected JAX to see a gpu.")
+
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr("bench.codecs.aecodec.Aecodec.missing", lambda codec: None)
+    monkeypatch.setattr("bench.device.measure", refuse)
+    arguments = ["--runtime", "keras", "--device", "gpu", "--images", str(pictures)]
+    result = CliRunner().invoke(main, ["rd", *arguments, "--output", str(tmp_path / "results")])
+    assert result.exit_code == 1
+    assert "Expected JAX to see a gpu." in result.output
+    assert not (tmp_path / "results").exists()
 
 
 def test_look_writes_a_page(pictures: Path, tmp_path: Path) -> None:

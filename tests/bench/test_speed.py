@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from bench import speed
 from bench.codecs import select_codecs
+from bench.codecs.aecodec import Aecodec
 from bench.images import describe
 from bench.results import write_rows
 from tests.bench.helpers import picture, save
@@ -44,6 +46,22 @@ def test_rows_have_times_memory_and_sizes_and_are_kept(plan: speed.SpeedPlan, tm
     assert again["rows"] == content["rows"]
     write_rows(content, tmp_path / "speed.json")
     assert json.loads((tmp_path / "speed.json").read_text())["rows"] == content["rows"]
+
+
+def test_a_codec_under_another_name_than_the_lists_is_timed_in_process(
+    plan: speed.SpeedPlan, tmp_path: Path
+) -> None:
+    renamed = replace(plan, codecs=(replace(select_codecs("jpeg")[0], name="jpeg-of-mine"),))
+    content = speed.run(renamed, lambda done, total, what: None, cache=tmp_path)
+    assert content["rows"][0]["codec"] == "jpeg-of-mine"
+    assert content["rows"][0]["bytes"] > 1000
+
+
+def test_an_in_process_row_that_fails_says_why(plan: speed.SpeedPlan, tmp_path: Path) -> None:
+    broken = replace(plan, codecs=(replace(Aecodec(), model="nowhere-to-be-found"),))
+    pictures = speed._Pictures(broken, tmp_path)
+    row = speed._row(broken, speed.Job(broken.codecs[0], "0.4", 1, "in-process"), pictures, [])
+    assert "nowhere-to-be-found" in row["failure"]
 
 
 def test_a_process_that_fails_is_a_row_and_is_tried_again(
