@@ -112,6 +112,7 @@ def _manifest(name: str, architecture: Architecture, graphs: Mapping[str, Graph]
             ),
         },
         "graph_weights": {file: list(graph.weights) for file, graph in graphs.items()},
+        "graph_kernels": "filters",
         "results": {},
     }
 

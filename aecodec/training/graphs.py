@@ -1,18 +1,17 @@
 """ONNX graphs of a model, built directly from its layers: no weights inside, only their names and shapes.
 
-A direct build keeps channels last, where a pointwise layer is one matrix product; converters from Keras give
-slower graphs, which transpose around every convolution. Every node mirrors a line of `aecodec.networks`.
+A direct build chooses the layout of every tensor (`aecodec.training.onnx_layers`); converters from Keras give
+slower graphs, which transpose around every convolution.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from aecodec.networks.architecture import (
     HYPER_PATCH,
@@ -36,6 +35,7 @@ from aecodec.networks.scales import (
     ScaleNetwork,
 )
 from aecodec.networks.transforms import DETAIL_UNIT, PIXEL_UNIT
+from aecodec.training.onnx_layers import LayerBuilder
 
 OPSET = 18
 IR_VERSION = 10
@@ -58,158 +58,54 @@ class Graph:
 
 
 @dataclass
-class GraphBuilder:
-    """Collects nodes; a value is the name of a tensor. Tensors are (1, height, width, channels) float32."""
-
-    architecture: Architecture
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
-    weights: dict[str, onnx.TensorProto] = field(default_factory=dict)
-    multiplications: float = 0.0
-
-    def node(self, operator: str, *inputs: str, outputs: int = 1, **attributes: object) -> str:
-        """Append a node; returns the name of its (first) output."""
-        names = [f"t{len(self.nodes)}_{number}" for number in range(outputs)]
-        self.nodes.append(helper.make_node(operator, list(inputs), names, **attributes))
-        return names[0]
-
-    def constant(self, values: np.ndarray | np.floating[Any] | Sequence[int]) -> str:
-        array = np.asarray(values)
-        array = array.astype(np.int64 if array.dtype.kind == "i" else np.float32)
-        if array.size < 3:
-            name = f"constant_{array.dtype.kind}_{'_'.join(str(x) for x in array.ravel())}_{array.ndim}d"
-        else:
-            name = f"constant_{len(self.constants)}"
-        self.constants.setdefault(name, numpy_helper.from_array(array, name))
-        return name
-
-    def weight(self, name: str, shape: Sequence[int]) -> str:
-        """A weight that is given at load time; its bytes are not in the graph."""
-        if name not in self.weights:
-            tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=list(shape))
-            tensor.data_location = TensorProto.EXTERNAL
-            tensor.external_data.add(key="location", value="arrays.npz")
-            self.weights[name] = tensor
-        return name
-
-    # -- sizes ---------------------------------------------------------------------------------------------
-
-    def rows_and_columns(self, tensor: str, divisor: int = 1) -> tuple[str, str]:
-        """Height and width of a tensor over ``divisor``, as int64 tensors of one element."""
-        shape = self.node("Shape", tensor)
-        sizes = []
-        for axis in (1, 2):
-            size = self.node("Gather", shape, self.constant([axis]), axis=0)
-            sizes.append(self.node("Div", size, self.constant([divisor])) if divisor > 1 else size)
-        return sizes[0], sizes[1]
-
-    def reshape(self, tensor: str, *axes: str | int) -> str:
-        parts = [axis if isinstance(axis, str) else self.constant([axis]) for axis in axes]
-        return self.node("Reshape", tensor, self.node("Concat", *parts, axis=0))
-
-    def space_to_depth(self, tensor: str, block: int, channels: int) -> str:
-        rows, columns = self.rows_and_columns(tensor, block)
-        split = self.reshape(tensor, 1, rows, block, columns, block, channels)
-        moved = self.node("Transpose", split, perm=[0, 1, 3, 2, 4, 5])
-        return self.reshape(moved, 1, rows, columns, block * block * channels)
-
-    def depth_to_space(self, tensor: str, block: int, channels: int) -> str:
-        """``channels``: of the result."""
-        rows, columns = self.rows_and_columns(tensor)
-        split = self.reshape(tensor, 1, rows, columns, block, block, channels)
-        moved = self.node("Transpose", split, perm=[0, 1, 3, 2, 4, 5])
-        factor = self.constant([block])
-        tall, wide = self.node("Mul", rows, factor), self.node("Mul", columns, factor)
-        return self.reshape(moved, 1, tall, wide, channels)
-
-    # -- layers --------------------------------------------------------------------------------------------
-
-    def pointwise(self, path: str, tensor: str, inputs: int, outputs: int, grid: int) -> str:
-        """``grid``: pixels between two positions, for the count of multiplications."""
-        self.multiplications += inputs * outputs / grid**2
-        product = self.node("MatMul", tensor, self.weight(f"{path}/kernel", (inputs, outputs)))
-        return self.node("Add", product, self.weight(f"{path}/bias", (outputs,)))
-
-    def depthwise(self, path: str, tensor: str, channels: int, grid: int) -> str:
-        self.multiplications += 9 * channels / grid**2
-        planar = self.node("Transpose", tensor, perm=[0, 3, 1, 2])
-        kernel = self.weight(f"{path}/kernel", (channels, 1, 3, 3))
-        bias = self.weight(f"{path}/bias", (channels,))
-        mixed = self.node(
-            "Conv", planar, kernel, bias, group=channels, kernel_shape=[3, 3], pads=[1, 1, 1, 1]
-        )
-        return self.node("Transpose", mixed, perm=[0, 2, 3, 1])
-
-    def level_table(self, path: str, level_weights: str, channels: int) -> str:
-        rows = self.weight(f"{path}/rows", (self.architecture.level_nodes, channels))
-        return self.node("MatMul", level_weights, rows)
-
-    def gated_block(self, path: str, tensor: str, level_weights: str, channels: int, grid: int) -> str:
-        expanded = self.pointwise(f"{path}/expand", tensor, channels, 2 * channels, grid)
-        mixed = self.depthwise(f"{path}/mix", expanded, 2 * channels, grid)
-        linear = self.node("Split", mixed, outputs=2, axis=3, num_outputs=2)
-        gate = linear.removesuffix("_0") + "_1"
-        gated = self.node("Mul", linear, self.node("Sigmoid", gate))
-        scale = self.level_table(f"{path}/feature_scale", level_weights, channels)
-        scaled = self.node("Mul", gated, scale)
-        return self.node("Add", tensor, self.pointwise(f"{path}/project", scaled, channels, channels, grid))
-
-    def block_stack(
-        self, path: str, count: int, tensor: str, level_weights: str, channels: int, grid: int
-    ) -> str:
-        for number in range(count):
-            tensor = self.gated_block(f"{path}/block_{number}", tensor, level_weights, channels, grid)
-        return tensor
-
-    def shortcut(self, path: str, tensor: str, unit: float, inputs: int, outputs: int) -> str:
-        scaled = self.node("Mul", tensor, self.constant(np.float32(unit * SHORTCUT_UNIT)))
-        return self.pointwise(f"{path}/map", scaled, inputs, outputs, PATCH)
-
-    def round(self, tensor: str) -> str:
-        return self.node("Floor", self.node("Add", tensor, self.constant(np.float32(0.5))))
+class GraphBuilder(LayerBuilder):
+    """The networks out of layers. Every node mirrors a line of `aecodec.networks`, but for units, which are
+    folded into weights.
+    """
 
     # -- the integer scale network, in floats: the encoder's choice of symbols may be approximate ------------
 
-    def integer_layer(
-        self, name: str, product: str, level_weights: str, channels: int, layer: IntegerLayer
-    ) -> str:
-        """Bias, rescaling and clipping behind the product of an integer layer."""
-        path = f"scales/{name}/bias"
-        if layer.level_nodes:
-            bias = self.round(
-                self.node("MatMul", level_weights, self.weight(path, (layer.level_nodes, channels)))
-            )
-        else:
-            bias = self.weight(path, (channels,))
-        scaled = self.node(
-            "Mul", self.node("Add", product, bias), self.constant(np.float32(2.0**-layer.shift))
-        )
-        return self.node(
-            "Clip", self.round(scaled), self.constant(np.float32(0)), self.constant(np.float32(layer.top))
-        )
+    def integer_bias(self, layer: IntegerLayer, level_weights: str, channels: int) -> str:
+        """The bias in units of the rescaled sum, and the half that makes a floor round: exact in float32."""
+        path, nodes = f"scales/{layer.name}/bias", layer.level_nodes
+        half, unit = self.constant(np.float32(0.5)), 2.0**-layer.shift
+        if not nodes:
+            return self.shared("Add", self.times(self.weight(path, (channels,)), unit), half)
+        bias = self.round(self.node("MatMul", level_weights, self.weight(path, (nodes, channels))))
+        return self.node("Add", self.times(bias, unit), half)
+
+    def clipped(self, layer: IntegerLayer, shifted: str) -> str:
+        """Rounding and clipping of rescaled sums to which a half has been added."""
+        low, high = self.constant(np.float32(0)), self.constant(np.float32(layer.top))
+        return self.node("Clip", self.node("Floor", shifted), low, high)
 
     def integer_pointwise(
         self, layer: IntegerPointwise, tensor: str, level_weights: str, inputs: int, grid: int
     ) -> str:
+        """Channels last."""
         outputs = layer.channels_out
-        self.multiplications += inputs * outputs / grid**2
+        self.count(inputs, outputs, grid)
         weight = self.weight(f"scales/{layer.name}/weight", (outputs, inputs))
-        product = self.node("MatMul", tensor, self.node("Transpose", weight, perm=[1, 0]))
-        return self.integer_layer(layer.name, product, level_weights, outputs, layer)
+        matrix = self.times(self.shared("Transpose", weight, perm=[1, 0]), 2.0**-layer.shift)
+        product = self.node("MatMul", tensor, matrix)
+        return self.clipped(
+            layer, self.node("Add", product, self.integer_bias(layer, level_weights, outputs))
+        )
 
     def integer_depthwise(
         self, layer: IntegerDepthwise, tensor: str, level_weights: str, channels: int, grid: int
     ) -> str:
-        self.multiplications += 9 * channels / grid**2
+        """Channels last."""
+        self.count(9, channels, grid)
         weight = self.weight(f"scales/{layer.name}/weight", (3, 3, channels))
-        kernel = self.node("Unsqueeze", self.node("Transpose", weight, perm=[2, 0, 1]), self.constant([1]))
-        planar = self.node("Transpose", tensor, perm=[0, 3, 1, 2])
-        mixed = self.node("Conv", planar, kernel, group=channels, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
-        product = self.node("Transpose", mixed, perm=[0, 2, 3, 1])
-        return self.integer_layer(layer.name, product, level_weights, channels, layer)
+        planes = self.times(self.shared("Transpose", weight, perm=[2, 0, 1]), 2.0**-layer.shift)
+        kernel = self.shared("Unsqueeze", planes, self.constant([1]))
+        bias = self.integer_bias(layer, level_weights, channels)
+        mixed = self.convolution_3x3(self.planar(tensor, channels, grid), kernel, bias, channels, grid)
+        return self.clipped(layer, self.channels_last(mixed))
 
     def scale_features(self, network: ScaleNetwork, hyper: str, level_weights: str) -> str:
-        """`ScaleNetwork.features`."""
+        """`ScaleNetwork.features`, channels last."""
         limit = np.float32(HYPER_LIMIT)
         values = self.node("Clip", hyper, self.constant(-limit), self.constant(limit))
         values = self.node("Mul", values, self.constant(np.float32(HYPER_STEP)))
@@ -222,13 +118,13 @@ class GraphBuilder:
             channels = layer.channels_out
             if layer.name != "hyper_pointwise_0":
                 channels, grid = channels // 4, grid // 2
-                values = self.depth_to_space(values, 2, channels)
+                values = self.depth_to_space(values, 2, channels, grid)
         return values
 
     def step_indices(
         self, network: ScaleNetwork, step: int, features: str, residuals: str | None, level_weights: str
     ) -> str:
-        """`ScaleNetwork.step_indices`."""
+        """`ScaleNetwork.step_indices`, channels last."""
         values, channels = features, self.architecture.scale_feature_width
         if residuals is not None:
             grown = self.node("Add", self.node("Abs", residuals), self.constant(np.float32(1)))
@@ -247,119 +143,199 @@ class GraphBuilder:
     def rate_distortion_round(self, scaled: str, indices: str, strength: str) -> str:
         """`aecodec.networks.quantisation.rate_distortion_round`."""
         magnitude = self.node("Abs", scaled)
-        table = self.node("Cast", indices, to=TensorProto.INT64)
-        first, further = (self.constant(row) for row in rounding_offsets())
+        indices = self.node("Cast", indices, to=TensorProto.INT32)
+        first, further = (self.looked_up(row, indices) for row in rounding_offsets())
         larger = self.node("GreaterOrEqual", magnitude, self.constant(np.float32(1.5)))
-        offset = self.node(
-            "Where", larger, self.node("Gather", further, table), self.node("Gather", first, table)
-        )
+        offset = self.node("Where", larger, further, first)
         offset = self.node("Mul", strength, offset)
         offset = self.node("Min", offset, self.constant(np.float32(OFFSET_LIMIT)))
         threshold = self.node("Sub", self.constant(np.float32(0.5)), offset)
         rounded = self.node("Floor", self.node("Add", magnitude, threshold))
         return self.node("Mul", self.node("Sign", scaled), self.node("Relu", rounded))
 
+    def looked_up(self, table: np.ndarray, indices: str) -> str:
+        """Entries of a table (entries,) by int32 indices, one for each latent; a `Gather` takes four times as
+        long as a `GatherElements` from a copy of the table for each row of positions.
+        """
+        rows, columns = self.size(PATCH)
+        copies = self.shared("Expand", self.constant(table[None]), self.sizes(rows, len(table)))
+        found = self.node("GatherElements", copies, self.reshape(indices, rows, -1), axis=1)
+        return self.reshape(found, 1, rows, columns, self.architecture.latent_channels)
+
     def gain(self, path: str, level_weights: str, channels: int) -> str:
         table = self.level_table(path, level_weights, channels)
         limit = np.float32(LOG_GAIN_LIMIT)
         return self.node("Exp", self.node("Clip", table, self.constant(-limit), self.constant(limit)))
 
-    def step_masks(self, rows: str, columns: str) -> list[str]:
-        """``rows``, ``columns``: of the plane of latents, over 2."""
-        repeats = self.node("Concat", self.constant([1]), rows, columns, self.constant([1]), axis=0)
+    def step_masks(self) -> list[str]:
+        repeats = self.sizes(1, *self.size(2 * PATCH), 1)
         cells = step_cells(self.architecture.latent_channels)
         return [self.node("Tile", self.constant(cell[None]), repeats) for cell in cells]
 
-    def normalised(self, latents: str) -> str:
-        return self.node("Mul", latents, self.weight("normaliser", (self.architecture.latent_channels,)))
+    def of_latents(self, filters: str) -> str:
+        """Filters (outputs, latent channels, 1, 1) that take latents in place of normalised ones."""
+        return self.of_scaled(filters, self.weight("normaliser", (self.architecture.latent_channels,)))
+
+    def pointwise_of_latents(self, path: str, latents: str, outputs: int) -> str:
+        """A pointwise layer of the normalised latents, planar."""
+        inputs = self.architecture.latent_channels
+        self.count(inputs, outputs, PATCH)
+        filters = self.of_latents(self.filters(path, inputs, outputs))
+        return self.convolution_1x1(latents, filters, self.bias(path, outputs), outputs, PATCH)
 
     # -- networks ------------------------------------------------------------------------------------------
 
     def analysis(self, pixels: str, level_weights: str) -> str:
+        """Channels last -> latents, planar."""
         a = self.architecture
-        centred = self.node("Sub", pixels, self.constant(np.float32(PIXEL_CENTRE)))
-        features = self.space_to_depth(centred, 8, 3)
-        features = self.node("Div", features, self.constant(np.float32(PIXEL_UNIT)))
-        features = self.pointwise("analysis/enter", features, 192, a.eighth_width, 8)
+        linear = self.pointwise(
+            "analysis/shortcut/map",
+            self.centred_patches(pixels, PATCH),
+            768,
+            a.latent_channels,
+            PATCH,
+            SHORTCUT_UNIT / LATENT_UNIT,
+        )
+        features = self.pointwise(
+            "analysis/enter", self.centred_patches(pixels, 8), 192, a.eighth_width, 8, 1 / PIXEL_UNIT
+        )
         features = self.block_stack(
             "analysis/eighth", a.analysis_eighth_blocks, features, level_weights, a.eighth_width, 8
         )
-        features = self.space_to_depth(features, 2, a.eighth_width)
-        features = self.pointwise("analysis/down", features, 4 * a.eighth_width, a.sixteenth_width, 16)
+        features = self.down("analysis/down", features, a.eighth_width, a.sixteenth_width, PATCH)
         features = self.block_stack(
-            "analysis/sixteenth", a.analysis_sixteenth_blocks, features, level_weights, a.sixteenth_width, 16
+            "analysis/sixteenth",
+            a.analysis_sixteenth_blocks,
+            features,
+            level_weights,
+            a.sixteenth_width,
+            PATCH,
         )
-        features = self.pointwise("analysis/leave", features, a.sixteenth_width, a.latent_channels, 16)
-        patches = self.space_to_depth(centred, PATCH, 3)
-        linear = self.shortcut("analysis/shortcut", patches, 1.0 / LATENT_UNIT, 768, a.latent_channels)
-        return self.node("Add", linear, features)
+        features = self.pointwise("analysis/leave", features, a.sixteenth_width, a.latent_channels, PATCH)
+        return self.add(features, linear, a.latent_channels, PATCH)
 
-    def hyper_analysis(self, normalised: str, level_weights: str) -> str:
+    def centred_patches(self, pixels: str, side: int) -> str:
+        """Pixels around 127.5, channels last -> patches around 0, planar. Each kind is centred on its own: a
+        centred picture would take memory until the last kind is made of it.
+        """
+        patches = self.space_to_depth(pixels, side, 3, side)
+        centred = self.node("Sub", patches, self.constant(np.float32(PIXEL_CENTRE)))
+        return self.planar(centred, 3 * side * side, side)
+
+    def down(self, path: str, features: str, inputs: int, outputs: int, grid: int) -> str:
+        """Planar to half the resolution, which is that of ``grid``."""
+        shuffled = self.space_to_depth(self.channels_last(features), 2, inputs, grid)
+        return self.pointwise(path, self.planar(shuffled, 4 * inputs, grid), 4 * inputs, outputs, grid)
+
+    def up(self, path: str, features: str, inputs: int, outputs: int, grid: int) -> str:
+        """Planar to twice the resolution, which is that of ``grid``."""
+        wide = self.pointwise(path, features, inputs, 4 * outputs, 2 * grid)
+        shuffled = self.depth_to_space(self.channels_last(wide), 2, outputs, grid)
+        return self.blocked(self.planar(shuffled, outputs, grid), outputs, grid)
+
+    def hyper_analysis(self, latents: str, level_weights: str) -> str:
+        """Planar -> channels last."""
         a, width, path = self.architecture, self.architecture.hyper_width, "hyper_analysis"
-        features = self.pointwise(f"{path}/enter", normalised, a.latent_channels, width, 16)
+        features = self.pointwise_of_latents(f"{path}/enter", latents, width)
         features = self.block_stack(f"{path}/sixteenth", 1, features, level_weights, width, 16)
-        features = self.space_to_depth(features, 2, width)
-        features = self.pointwise(f"{path}/down_0", features, 4 * width, width, 32)
+        features = self.down(f"{path}/down_0", features, width, width, 32)
         features = self.block_stack(f"{path}/thirtysecond", 1, features, level_weights, width, 32)
-        features = self.space_to_depth(features, 2, width)
-        features = self.pointwise(f"{path}/down_1", features, 4 * width, width, 64)
+        features = self.down(f"{path}/down_1", features, width, width, 64)
         features = self.pointwise(f"{path}/leave", features, width, a.hyper_channels, 64)
-        return self.node("Mul", features, self.constant(np.float32(HYPER_UNIT)))
+        return self.node("Mul", self.channels_last(features), self.constant(np.float32(HYPER_UNIT)))
 
     def hyper_synthesis(self, hyper: str, level_weights: str) -> str:
+        """Channels last -> planar."""
         a, width, path = self.architecture, self.architecture.hyper_width, "hyper_synthesis"
         inverse = self.gain("hyper_log_inverse_gain", level_weights, a.hyper_channels)
-        features = self.node("Mul", hyper, inverse)
-        features = self.node("Div", features, self.constant(np.float32(HYPER_UNIT)))
-        features = self.pointwise(f"{path}/enter", features, a.hyper_channels, width, 64)
-        features = self.node("Mul", features, self.node("Sigmoid", features))
-        features = self.pointwise(f"{path}/up_0", features, width, 4 * width, 64)
-        features = self.depth_to_space(features, 2, width)
+        features = self.planar(self.node("Mul", hyper, inverse), a.hyper_channels, HYPER_PATCH)
+        features = self.pointwise(
+            f"{path}/enter", features, a.hyper_channels, width, HYPER_PATCH, 1 / HYPER_UNIT
+        )
+        features = self.multiply(features, self.node("Sigmoid", features), width, HYPER_PATCH)
+        features = self.up(f"{path}/up_0", features, width, width, 32)
         features = self.block_stack(f"{path}/thirtysecond", 1, features, level_weights, width, 32)
-        features = self.pointwise(f"{path}/up_1", features, width, 4 * a.prediction_width, 32)
-        features = self.depth_to_space(features, 2, a.prediction_width)
+        features = self.up(f"{path}/up_1", features, width, a.prediction_width, 16)
         return self.block_stack(f"{path}/sixteenth", 1, features, level_weights, a.prediction_width, 16)
 
     def step(self, number: int, features: str, known: str | None, level_weights: str) -> tuple[str, str]:
-        """(features of this step, predicted latents)."""
-        a, path, inputs = self.architecture, f"step_{number}", self.architecture.prediction_width
-        if known is not None:
-            features = self.node("Concat", features, self.normalised(known), axis=3)
-            inputs += a.latent_channels
-        features = self.pointwise(f"{path}/enter", features, inputs, a.prediction_width, 16)
+        """Features of this step, planar, and predicted latents, channels last.
+
+        Args:
+            features: of the step before, planar.
+            known: latents, channels last; None in step 0.
+        """
+        a, path = self.architecture, f"step_{number}"
+        features = self.step_entrance(f"{path}/enter", features, known)
         blocks = a.prediction_blocks if number else 1
         features = self.block_stack(f"{path}/blocks", blocks, features, level_weights, a.prediction_width, 16)
-        return features, self.pointwise(f"{path}/leave", features, a.prediction_width, a.latent_channels, 16)
+        mean = self.pointwise(f"{path}/leave", features, a.prediction_width, a.latent_channels, 16)
+        return features, self.channels_last(mean)
+
+    def step_entrance(self, path: str, features: str, known: str | None) -> str:
+        """The layer of the features and, behind them, the normalised latents, as a sum of two."""
+        a, width = self.architecture, self.architecture.prediction_width
+        if known is None:
+            return self.pointwise(path, features, width, width, PATCH)
+        inputs = width + a.latent_channels
+        self.count(inputs, width, PATCH)
+        filters = self.filters(path, inputs, width)
+        own, other = self.part(filters, 1, 0, width), self.part(filters, 1, width, inputs)
+        latents = self.planar(known, a.latent_channels, PATCH)
+        return self.add(
+            self.convolution_1x1(features, own, self.bias(path, width), width, PATCH),
+            self.convolution_1x1(latents, self.of_latents(other), None, width, PATCH),
+            width,
+            PATCH,
+        )
 
     def synthesis(self, latents: str, level_weights: str) -> str:
+        """Channels last -> channels last."""
         a = self.architecture
-        features = self.pointwise(
-            "synthesis/enter", self.normalised(latents), a.latent_channels, a.sixteenth_width, 16
-        )
+        latents = self.planar(latents, a.latent_channels, PATCH)
+        features = self.pointwise_of_latents("synthesis/enter", latents, a.sixteenth_width)
         features = self.block_stack(
             "synthesis/sixteenth",
             a.synthesis_sixteenth_blocks,
             features,
             level_weights,
             a.sixteenth_width,
-            16,
+            PATCH,
         )
-        features = self.pointwise("synthesis/up", features, a.sixteenth_width, 4 * a.eighth_width, 16)
-        features = self.depth_to_space(features, 2, a.eighth_width)
+        features = self.up("synthesis/up", features, a.sixteenth_width, a.eighth_width, 8)
         features = self.block_stack(
             "synthesis/eighth", a.synthesis_eighth_blocks, features, level_weights, a.eighth_width, 8
         )
-        detail = self.depth_to_space(
-            self.pointwise("synthesis/leave", features, a.eighth_width, 192, 8), 8, 3
+        return self.node("Add", self.linear_pixels(latents), self.detail(features))
+
+    def linear_pixels(self, latents: str) -> str:
+        """The linear part of the synthesis, planar -> pixels around 127.5, channels last."""
+        inputs, path = self.architecture.latent_channels, "synthesis/shortcut/map"
+        self.count(inputs, 768, PATCH)
+        filters = self.times(self.filters(path, inputs, 768), LATENT_UNIT * SHORTCUT_UNIT)
+        bias = self.shared("Add", self.bias(path, 768), self.constant(np.float32(PIXEL_CENTRE)))
+        patches = self.convolution_1x1(latents, filters, bias, 768, PATCH)
+        return self.depth_to_space(self.channels_last(patches), PATCH, 3, 1)
+
+    def detail(self, features: str) -> str:
+        """What the last layer adds to the linear part, planar -> channels last."""
+        inputs, path = self.architecture.eighth_width, "synthesis/leave"
+        self.count(inputs, 192, 8)
+        filters, bias = (
+            self.times(weight, DETAIL_UNIT)
+            for weight in (self.filters(path, inputs, 192), self.bias(path, 192))
         )
-        detail = self.node("Mul", detail, self.constant(np.float32(DETAIL_UNIT)))
-        linear = self.shortcut("synthesis/shortcut", latents, LATENT_UNIT, a.latent_channels, 768)
-        pixels = self.node("Add", self.depth_to_space(linear, PATCH, 3), detail)
-        return self.node("Add", pixels, self.constant(np.float32(PIXEL_CENTRE)))
+        patches = self.convolution_1x1(features, filters, bias, 192, 8)
+        return self.depth_to_space(self.channels_last(patches), 8, 3, 1)
 
     def finish(self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> Graph:
         graph = helper.make_graph(
-            self.nodes, "aecodec", inputs, outputs, [*self.constants.values(), *self.weights.values()]
+            self.nodes,
+            "aecodec",
+            inputs,
+            outputs,
+            [*self.constants.values(), *self.weights.values()],
+            value_info=self.shapes,
         )
         model = helper.make_model(
             graph,
@@ -369,9 +345,6 @@ class GraphBuilder:
         )
         return Graph(model, tuple(self.weights), self.multiplications / 1000)
 
-    def output(self, tensor: str, name: str) -> None:
-        self.nodes.append(helper.make_node("Identity", [tensor], [name]))
-
 
 def _value(name: str, kind: int, shape: Sequence[str | int]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, list(shape))
@@ -379,9 +352,10 @@ def _value(name: str, kind: int, shape: Sequence[str | int]) -> onnx.ValueInfoPr
 
 def encoder_graph(architecture: Architecture) -> Graph:
     """pixels (1, height, width, 3) float32, level_weights (1, nodes) -> z, r int16 (`Autoencoder.encode`)."""
-    a, build = architecture, GraphBuilder(architecture)
-    latents = build.analysis("pixels", "level_weights")
-    hyper = build.hyper_analysis(build.normalised(latents), "level_weights")
+    a, build = architecture, GraphBuilder(architecture, "pixels", 1)
+    planar_latents = build.analysis("pixels", "level_weights")
+    latents = build.channels_last(planar_latents)
+    hyper = build.hyper_analysis(planar_latents, "level_weights")
     hyper_gain = build.gain("encoder/hyper_log_gain", "level_weights", a.hyper_channels)
     hyper = build.round(build.node("Mul", hyper, hyper_gain))
     gain = build.gain("encoder/log_gain", "level_weights", a.latent_channels)
@@ -392,7 +366,7 @@ def encoder_graph(architecture: Architecture) -> Graph:
     features = build.hyper_synthesis(hyper, "level_weights")
     known: str | None = None
     residuals = ""
-    for number, mask in enumerate(build.step_masks(*build.rows_and_columns(latents, 2))):
+    for number, mask in enumerate(build.step_masks()):
         features, mean = build.step(number, features, known, "level_weights")
         scaled = build.node("Mul", build.node("Sub", latents, mean), gain)
         coded_so_far = residuals or None
@@ -424,14 +398,14 @@ def prediction_graph(architecture: Architecture) -> Graph:
     """z, r int16, level_weights -> latents (1, height/16, width/16, latent channels) float32: the first half
     of the decoder (`Autoencoder.reconstruct_latents`).
     """
-    a, build = architecture, GraphBuilder(architecture)
+    a, build = architecture, GraphBuilder(architecture, "residuals", PATCH)
     hyper = build.node("Cast", "hyper_latents", to=TensorProto.FLOAT)
     residuals = build.node("Cast", "residuals", to=TensorProto.FLOAT)
     inverse = build.gain("log_inverse_gain", "level_weights", a.latent_channels)
     scaled = build.node("Mul", residuals, inverse)
     features = build.hyper_synthesis(hyper, "level_weights")
     known: str | None = None
-    for number, mask in enumerate(build.step_masks(*build.rows_and_columns(residuals, 2))):
+    for number, mask in enumerate(build.step_masks()):
         features, mean = build.step(number, features, known, "level_weights")
         update = build.node("Mul", mask, build.node("Add", mean, scaled))
         known = update if known is None else build.node("Add", known, update)
@@ -448,7 +422,7 @@ def prediction_graph(architecture: Architecture) -> Graph:
 
 def synthesis_graph(architecture: Architecture) -> Graph:
     """latents, level_weights -> pixels (1, height, width, 3) float32: the second half of the decoder."""
-    a, build = architecture, GraphBuilder(architecture)
+    a, build = architecture, GraphBuilder(architecture, "latents", PATCH)
     build.output(build.synthesis("latents", "level_weights"), "pixels")
     return build.finish(
         [
