@@ -114,7 +114,20 @@ PRESETS: dict[str, Architecture] = {
         scale_feature_width=16,
         scale_step_width=24,
     ),
-    "base": Architecture(),
+    "small": Architecture(),
+    "base": Architecture(
+        eighth_width=256,
+        sixteenth_width=448,
+        analysis_eighth_blocks=4,
+        analysis_sixteenth_blocks=4,
+        synthesis_eighth_blocks=5,
+        synthesis_sixteenth_blocks=5,
+        prediction_width=320,
+        prediction_blocks=3,
+        scale_hyper_width=160,
+        scale_feature_width=128,
+        scale_step_width=192,
+    ),
     "large": Architecture(
         hyper_channels=128,
         eighth_width=448,
@@ -131,4 +144,5 @@ PRESETS: dict[str, Architecture] = {
         scale_step_width=160,
     ),
 }
-"""Named sizes: ``tiny`` for tests, ``base`` the default, ``large`` for training on a GPU."""
+"""Named sizes: ``tiny`` for tests, ``small`` for training on a CPU, ``base`` the default, ``large`` for
+training and decoding on a GPU."""

@@ -49,6 +49,27 @@ def straight_through_round(tensor: Tensor) -> Tensor:
     return ops.stop_gradient(ops.floor(tensor + 0.5)) + (tensor - ops.stop_gradient(tensor))
 
 
+def affine(rows: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """(count, channels in), (channels in, channels out), (channels out,) -> (count, channels out)."""
+    if keras.backend.backend() == "jax":
+        from aecodec.networks import jax_operations
+
+        return jax_operations.affine(rows, kernel, bias)
+    return ops.matmul(rows, kernel) + bias
+
+
+def depthwise_3x3(tensor: Tensor, kernel: Tensor) -> Tensor:
+    """Convolve each channel with its own 3x3 kernel, zero padding.
+
+    (batch, height, width, channels), (3, 3, channels, 1) -> (batch, height, width, channels).
+    """
+    if keras.backend.backend() == "jax":
+        from aecodec.networks import jax_operations
+
+        return jax_operations.depthwise_3x3(tensor, kernel)
+    return ops.depthwise_conv(tensor, kernel, 1, padding="same", data_format="channels_last")
+
+
 def level_weights_of(levels: np.ndarray, nodes: int, sublevels: int) -> np.ndarray:
     """Interpolation weights, (batch, nodes) float32, of integer levels, (batch,), 0..(nodes-1)*sublevels.
 
@@ -92,7 +113,7 @@ class Pointwise(keras.layers.Layer):
         """(batch, height, width, channels in) -> (batch, height, width, channels out)."""
         batch, height, width, channels = ops.shape(inputs)
         flat = ops.reshape(inputs, (batch * height * width, channels))
-        flat = ops.matmul(flat, self.kernel) + self.bias
+        flat = affine(flat, ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias))
         return ops.reshape(flat, (batch, height, width, self.channels_out))
 
 
@@ -116,8 +137,7 @@ class Depthwise(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         """(batch, height, width, channels) -> the same shape."""
-        convolved = ops.depthwise_conv(inputs, self.kernel, 1, padding="same", data_format="channels_last")
-        return convolved + self.bias
+        return depthwise_3x3(inputs, ops.convert_to_tensor(self.kernel)) + self.bias
 
 
 class LevelTable(keras.layers.Layer):

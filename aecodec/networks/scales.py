@@ -17,7 +17,13 @@ import numpy as np
 from keras import ops
 
 from aecodec.networks.architecture import STEPS, TABLE_COUNT, Architecture
-from aecodec.networks.layers import LevelTable, Tensor, depth_to_space, straight_through_round
+from aecodec.networks.layers import (
+    LevelTable,
+    Tensor,
+    depth_to_space,
+    depthwise_3x3,
+    straight_through_round,
+)
 
 ACTIVATION_TOP = 255
 ACTIVATION_UNIT = 32.0
@@ -180,7 +186,7 @@ class IntegerDepthwise(IntegerLayer):
 
     def call(self, inputs: Tensor, level_weights: Tensor) -> Tensor:
         kernel = quantised_weights(self.kernel, self.shift)
-        summed = ops.depthwise_conv(inputs, kernel, 1, padding="same", data_format="channels_last")
+        summed = depthwise_3x3(inputs, kernel)
         return rescale(summed + self.integer_bias(level_weights), self.shift, self.top)
 
     def export(self) -> dict[str, np.ndarray]:

@@ -20,6 +20,10 @@ BORDER_EMPHASIS_EXPONENT = -1 / 6
 """Of lambda: the lower the rate, the clearer would be the grid. From 0.30 to 0.10 over the rate scale."""
 
 
+OUTLIER = 10.0
+"""Samples with so many times the median loss of their batch do not count."""
+
+
 @dataclass(frozen=True)
 class RateDistortion:
     """What each sample costs, (batch,) each.
@@ -55,6 +59,18 @@ def rate_distortion(result: TrainingPass, pixels: Tensor, lambdas: Tensor) -> Ra
     weighted = weighted / (1 + emphasis * float(beside.mean()))
     loss = (rate + lambdas * weighted) / ops.sqrt(lambdas)
     return RateDistortion(rate, distortion, loss)
+
+
+def robust_mean(losses: Tensor) -> Tensor:
+    """The mean over samples, (batch,) -> (), of which those do not count that lie far above the median.
+
+    One picture in some ten thousand can drive the networks out of their range, with a loss of a million: its
+    gradient would be all that a step follows, and the optimiser's moments remember it for hundreds of steps.
+    """
+    limit = OUTLIER * ops.median(ops.stop_gradient(losses))
+    # Not a comparison for "above": a loss that is not finite must count, so that the step is refused.
+    outlier = ops.logical_and(losses > limit, ops.isfinite(losses))
+    return ops.sum(ops.where(outlier, ops.zeros_like(losses), losses)) / losses.shape[0]
 
 
 @lru_cache

@@ -22,7 +22,9 @@ class TrainingPlan:
         data: folders of pictures and tar shards.
         out: folder of the checkpoint and the log.
         preset: a name out of `PRESETS`.
-        steps: budget in steps.
+        steps: budget in steps, rounded up to whole calls.
+        steps_per_call: steps that the device takes in one call: 10 on a GPU, which would wait for Python
+            otherwise.
         minutes: budget in minutes, those before ``resume`` included when the schedule goes on.
         batch: crops a step, of the first crop size.
         crop: pixels along a side, a multiple of 64.
@@ -50,6 +52,7 @@ class TrainingPlan:
     out: Path = Path("runs/base")
     preset: str = "base"
     steps: int = 1_000_000
+    steps_per_call: int = 1
     minutes: float = 60.0
     batch: int = 8
     crop: int = 256
@@ -79,7 +82,9 @@ class TrainingPlan:
         return {
             f"preset out of {', '.join(PRESETS)}": self.preset in PRESETS,
             f"optimizer out of {', '.join(OPTIMIZERS)}": self.optimizer in OPTIMIZERS,
-            "steps, batch and report_every of 1 at least": min(self.steps, self.batch, self.report_every)
+            "steps, steps_per_call, batch and report_every of 1 at least": min(
+                self.steps, self.steps_per_call, self.batch, self.report_every
+            )
             >= 1,
             "minutes, learning_rate and clip_norm above 0": (
                 min(self.minutes, self.learning_rate, self.clip_norm) > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from threading import Thread
 
 import click
 import keras
@@ -15,7 +16,7 @@ from aecodec.networks.architecture import PATCH, PRESETS
 from aecodec.networks.autoencoder import Autoencoder
 from aecodec.networks.transforms import linear_transform_from_patches
 from aecodec.networks.weights import assign_arrays
-from aecodec.training.backends import StepResult, make_trainer
+from aecodec.training.backends import Batch, StepResults, make_trainer
 from aecodec.training.checkpoint import averaged_weights, load_checkpoint, save_checkpoint, start_average
 from aecodec.training.data import draw_crops, draw_levels, draw_patches, load_pictures
 from aecodec.training.evaluation import Evaluation
@@ -63,10 +64,12 @@ class TrainingRun:
         self.optimizer.build(self.model.trainable_variables)
         self.step, seconds = self._set_weights()
         self._trainer = make_trainer(self.model, self.optimizer, self._pictures, plan.seed)
+        if plan.at(1) != plan.at(0):
+            Thread(target=self._trainer.prepare, args=(*plan.at(1), plan.steps_per_call), daemon=True).start()
         self._evaluation = Evaluation(self.model, held_out) if len(held_out) else None
         self._began = time.monotonic() - seconds
         self._saved_at = time.monotonic()
-        self._recent: list[StepResult] = []
+        self._recent: list[StepResults] = []
         self._recent_since = time.monotonic()
         self._measured_at_step = -1
 
@@ -98,27 +101,34 @@ class TrainingRun:
         """Of the next step."""
         return self.plan.learning_rate_at(self.progress, self.step)
 
-    def advance(self) -> StepResult:
-        """Take one step, and report, measure and save whenever it is time."""
-        result = self.take_step()
-        self._recent.append(result)
-        if self.step % self.plan.report_every == 0:
+    def advance(self) -> StepResults:
+        """Take the steps of one call, and report, measure and save whenever it is time."""
+        before = self.step
+        results = self.take_steps()
+        self._recent.append(results)
+        if _passed(before, self.step, self.plan.report_every):
             self._report()
-        if self.plan.evaluate_every and self.step % self.plan.evaluate_every == 0:
+        if _passed(before, self.step, self.plan.evaluate_every):
             self.measure()
         if time.monotonic() - self._saved_at > 60 * self.plan.checkpoint_minutes:
             self.save()
-        return result
+        return results
 
-    def take_step(self) -> StepResult:
-        """Draw a batch and train on it."""
-        batch, side = self.plan.at(self.progress)
-        generator = np.random.default_rng([self.plan.seed, self.step])
+    def take_steps(self) -> StepResults:
+        """Draw the batches of one call and train on them."""
+        count, progress = self.plan.steps_per_call, self.progress
+        numbers = range(self.step, self.step + count)
+        batches = [self._draw(number, *self.plan.at(progress)) for number in numbers]
+        rates = [self.plan.learning_rate_at(progress, number) for number in numbers]
+        results = self._trainer.train(self.step, batches, rates)
+        self.step += count
+        return results
+
+    def _draw(self, number: int, batch: int, side: int) -> Batch:
+        """The batch of a step."""
+        generator = np.random.default_rng([self.plan.seed, number])
         crops = draw_crops(self._pictures, batch, side, generator)
-        levels = draw_levels(batch, self.model.architecture.level_count, generator)
-        result = self._trainer.step(self.step, crops, levels, self.learning_rate)
-        self.step += 1
-        return result
+        return Batch(crops, draw_levels(batch, self.model.architecture.level_count, generator))
 
     def measure(self) -> None:
         """Log what the averaged weights reach on the held-out pictures, if there are any."""
@@ -166,13 +176,13 @@ class TrainingRun:
         results, self._recent = self._recent, []
         if not results:
             return
-        losses, rates, distortions = (
-            np.concatenate([np.asarray(values) for values in column])
+        losses, rates, distortions, norms = (
+            np.concatenate([np.asarray(values).ravel() for values in column])
             for column in zip(
-                *((r.loss, r.bits_per_pixel, r.mean_squared_error) for r in results), strict=True
+                *((r.loss, r.bits_per_pixel, r.mean_squared_error, r.gradient_norm) for r in results),
+                strict=True,
             )
         )
-        norms = np.array([float(result.gradient_norm) for result in results])
         elapsed = time.monotonic() - self._recent_since
         self._recent_since = time.monotonic()
         values = {
@@ -183,11 +193,16 @@ class TrainingRun:
             "gradient_norm": float(np.median(norms)),
             "not_finite": int(np.sum(~np.isfinite(norms))),
             "learning_rate": self.learning_rate,
-            "seconds_per_step": elapsed / len(results),
+            "seconds_per_step": elapsed / len(norms),
             "samples_per_second": len(losses) / elapsed,
             "minutes": self.seconds / 60,
         }
         self._log.write("train", values)
+
+
+def _passed(before: int, after: int, every: int) -> bool:
+    """Whether a multiple of ``every`` was reached on the way; never where it is 0."""
+    return bool(every) and after // every > before // every
 
 
 def _set_released_weights(model: Autoencoder, folder: Path) -> None:

@@ -32,6 +32,7 @@ def _option(name: str, default: Any, text: str) -> Callable[[_Command], _Command
 )
 @click.option("--preset", type=click.Choice(sorted(PRESETS)), default=_P.preset, show_default=True)
 @_option("--steps", _P.steps, "Budget in steps.")
+@_option("--steps-per-call", _P.steps_per_call, "Steps in one call of the device; 10 for a GPU.")
 @_option("--minutes", _P.minutes, "Budget in minutes; the first to end counts.")
 @_option("--batch", _P.batch, "Crops a step, of the first crop size.")
 @_option("--crop", _P.crop, "Pixels along the sides of a crop, a multiple of 64.")

@@ -16,7 +16,7 @@ import numpy as np
 from aecodec.models import load_model_folder
 from aecodec.networks.compilation import compiled
 from aecodec.runtime.keras import KerasRuntime
-from aecodec.training.backends import DevicePictures, JaxTrainer, device_crops, make_trainer
+from aecodec.training.backends import Batch, DevicePictures, JaxTrainer, device_crops, make_trainer
 from aecodec.training.checkpoint import weights_of
 from aecodec.training.data import PictureSet, draw_crops, take_crops
 from aecodec.training.optimizer import make_optimizer
@@ -72,18 +72,18 @@ def train() -> dict[str, Any]:
     optimizer = make_optimizer("muon", clip_norm=20.0, average=0.9)
     trainer = make_trainer(model, optimizer, PICTURES, seed=1)
     assert isinstance(trainer, JaxTrainer)
-    plan = draw_crops(PICTURES, 2, 64, np.random.default_rng(0))
-    levels, before = np.array([60, 200]), weights_of(model)
-    results = [trainer.step(number, plan, levels, 2e-2) for number in range(STEPS)]
+    batch = Batch(draw_crops(PICTURES, 2, 64, np.random.default_rng(0)), np.array([60, 200]))
+    before = weights_of(model)
+    results = [trainer.train(first, [batch] * 2, [2e-2] * 2) for first in range(0, STEPS, 2)]
     unsynchronised = weights_of(model)
     trainer.synchronise()
     trained, state = weights_of(model), optimizer_state(optimizer)
     model.level_weights = not_finite
-    broken = trainer.step(STEPS, plan, levels, 2e-2)
+    broken = trainer.train(STEPS, [batch] * 2, [2e-2] * 2)
     trainer.synchronise()
     return {
-        "losses": np.array([numpy(result.loss) for result in results]),
-        "norms": np.array([float(result.gradient_norm) for result in [*results, broken]]),
+        "losses": np.concatenate([numpy(result.loss) for result in results]),
+        "norms": np.concatenate([numpy(result.gradient_norm) for result in [*results, broken]]),
         "unsynchronised weights differ": differing(before, unsynchronised),
         "trained weights differ": differing(before, trained),
         "broken step's weights differ": differing(trained, weights_of(model)),

@@ -14,7 +14,7 @@ import keras
 
 from aecodec.errors import MissingDependencyError
 from aecodec.networks.autoencoder import Autoencoder
-from aecodec.training.backends import StepResult, Trainer, make_trainer, noise_shapes
+from aecodec.training.backends import Batch, StepResults, Trainer, make_trainer, noise_shapes
 from aecodec.training.checkpoint import weights_of
 from aecodec.training.data import CropPlan, draw_crops
 from aecodec.training.optimizer import make_optimizer
@@ -41,8 +41,8 @@ class Stage:
         self.trainer: Trainer = make_trainer(self.model, self.optimizer, PICTURES, seed=1)
         self.plan: CropPlan = draw_crops(PICTURES, 2, 64, np.random.default_rng(0))
 
-    def step(self, number: int, learning_rate: float = 1e-2) -> StepResult:
-        return self.trainer.step(number, self.plan, LEVELS, learning_rate)
+    def train(self, first: int, steps: int = 1, learning_rate: float = 1e-2) -> StepResults:
+        return self.trainer.train(first, [Batch(self.plan, LEVELS)] * steps, [learning_rate] * steps)
 
 
 @pytest.fixture(scope="module")
@@ -54,18 +54,18 @@ def stage() -> Stage:
 
 def test_a_few_steps_reduce_the_loss_and_move_every_weight(stage: Stage) -> None:
     before = weights_of(stage.model)
-    results = [stage.step(number) for number in range(STEPS)]
-    losses = [float(np.mean(result.loss)) for result in results]
-    assert losses[-1] < 0.97 * losses[0]
-    assert all(np.isfinite(result.gradient_norm) and result.gradient_norm > 0 for result in results)
-    assert results[0].bits_per_pixel.shape == results[0].mean_squared_error.shape == (2,)
+    results = stage.train(0, STEPS)
+    assert np.mean(results.loss[-1]) < 0.97 * np.mean(results.loss[0])
+    assert np.all(np.isfinite(results.gradient_norm) & (np.asarray(results.gradient_norm) > 0))
+    assert results.gradient_norm.shape == (STEPS,)
+    assert results.bits_per_pixel.shape == results.mean_squared_error.shape == (STEPS, 2)
     assert differing(before, weights_of(stage.model)) == len(before)
     assert int(stage.optimizer.iterations) == STEPS
 
 
 def test_the_number_of_a_step_decides_its_noise(stage: Stage) -> None:
     """A step without a learning rate is the same again, and another with another number."""
-    norms = [float(stage.step(number, 0.0).gradient_norm) for number in (7, 7, 8)]
+    norms = [float(stage.train(number, learning_rate=0.0).gradient_norm[0]) for number in (7, 7, 8)]
     assert norms[0] == pytest.approx(norms[1], rel=1e-5)
     assert norms[0] != pytest.approx(norms[2], rel=1e-5)
 
@@ -73,8 +73,8 @@ def test_the_number_of_a_step_decides_its_noise(stage: Stage) -> None:
 def test_a_gradient_that_is_not_finite_changes_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     weights, state = weights_of(stage.model), optimizer_state(stage.optimizer)
     monkeypatch.setattr(stage.model, "level_weights", not_finite)
-    result = stage.step(20)
-    assert not np.isfinite(result.gradient_norm)
+    result = stage.train(20)
+    assert not np.isfinite(result.gradient_norm[0])
     assert differing(weights, weights_of(stage.model)) == 0
     assert differing(state, optimizer_state(stage.optimizer)) == 0
 
@@ -82,7 +82,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(stage: Stage, monkeypatch
 def test_jax_reduces_the_loss_and_moves_every_weight(on_jax: dict[str, np.ndarray]) -> None:
     losses = on_jax["losses"].mean(axis=1)
     assert losses[-1] < 0.97 * losses[0]
-    assert np.all(np.isfinite(on_jax["norms"][:-1]))
+    assert np.all(np.isfinite(on_jax["norms"][:-2]))
     assert on_jax["trained weights differ"] == on_jax["variables"]
 
 
@@ -91,7 +91,7 @@ def test_jax_writes_weights_back_when_it_is_synchronised(on_jax: dict[str, np.nd
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing_on_jax(on_jax: dict[str, np.ndarray]) -> None:
-    assert not np.isfinite(on_jax["norms"][-1])
+    assert not np.any(np.isfinite(on_jax["norms"][-2:]))
     assert on_jax["broken step's weights differ"] == 0
     assert on_jax["broken step's state differs"] == 0
 

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("keras", reason="the loss is computed by Keras")
 
 from aecodec.networks.autoencoder import TrainingPass
-from aecodec.training.loss import borders, lambdas_of, psnr, rate_distortion
+from aecodec.training.loss import borders, lambdas_of, psnr, rate_distortion, robust_mean
 from tests.networks.helpers import TINY, numpy
 
 
@@ -21,6 +21,16 @@ def test_the_loss_weighs_rate_and_distortion_of_each_sample() -> None:
     np.testing.assert_allclose(numpy(result.bits_per_pixel), [1.5, 0.75])
     np.testing.assert_allclose(numpy(result.mean_squared_error), [4, 25])
     np.testing.assert_allclose(numpy(result.loss), [1.54 / 0.1, 7.0 / 0.5], rtol=1e-5)
+
+
+def test_samples_far_above_the_median_do_not_count_in_the_mean() -> None:
+    assert float(robust_mean(np.array([4, 5, 6, 1e6], np.float32))) == pytest.approx(15 / 4)
+    assert float(robust_mean(np.array([4, 5, 6, 50], np.float32))) == pytest.approx(65 / 4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_is_not_hidden(value: float) -> None:
+    assert not np.isfinite(float(robust_mean(np.array([4, 5, 6, value], np.float32))))
 
 
 def test_lambdas_follow_levels() -> None:

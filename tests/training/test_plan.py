@@ -24,6 +24,7 @@ SHARES = st.floats(0, 1)
         ("preset", "huge"),
         ("optimizer", "sgd"),
         ("steps", 0),
+        ("steps_per_call", 0),
         ("batch", 0),
         ("report_every", 0),
         ("minutes", 0.0),

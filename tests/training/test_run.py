@@ -19,7 +19,7 @@ import tensorflow as tf
 from aecodec.errors import InputError, ModelError
 from aecodec.models import Model
 from aecodec.training import run as run_module
-from aecodec.training.backends import StepResult
+from aecodec.training.backends import StepResults
 from aecodec.training.checkpoint import averaged_weights_of, read_checkpoint, weights_of
 from aecodec.training.plan import TrainingPlan
 from aecodec.training.run import TrainingRun
@@ -73,12 +73,12 @@ def plan(tmp_path: Path) -> Plans:
 def stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps that take no time and train nothing, and measurements that measure nothing."""
 
-    def take_step(self: TrainingRun) -> StepResult:
+    def take_steps(self: TrainingRun) -> StepResults:
         self.step += 1
-        loss = np.array([float(self.step)])
-        return StepResult(loss / 2, loss, loss, np.array(np.nan if self.step == 3 else 1.0))
+        loss = np.array([[float(self.step)]])
+        return StepResults(loss / 2, loss, loss, np.array([np.nan if self.step == 3 else 1.0]))
 
-    monkeypatch.setattr(TrainingRun, "take_step", take_step)
+    monkeypatch.setattr(TrainingRun, "take_steps", take_steps)
     monkeypatch.setattr(run_module.Evaluation, "measure", lambda self: {"held_out_loss": 1.5})
 
 
@@ -120,14 +120,14 @@ def test_an_interrupted_run_leaves_a_checkpoint(
 ) -> None:
     made = plan(steps=100)
     run = TrainingRun(made)
-    step = run.take_step
+    step = run.take_steps
 
-    def interrupted() -> StepResult:
+    def interrupted() -> StepResults:
         if run.step == 3:
             raise KeyboardInterrupt
         return step()
 
-    monkeypatch.setattr(run, "take_step", interrupted)
+    monkeypatch.setattr(run, "take_steps", interrupted)
     assert int(read_checkpoint(run.run())["progress/step"]) == 3
     assert log_of(made)[-1]["event"] == "end"
     assert "interrupted" in capsys.readouterr().err
@@ -151,17 +151,29 @@ def test_the_budget_is_of_steps_or_of_minutes(plan: Plans, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("eager")
+def test_several_steps_in_one_call_are_those_of_single_calls(plan: Plans, tmp_path: Path) -> None:
+    single = TrainingRun(plan())
+    expected = [single.take_steps() for _ in range(2)]
+    together = TrainingRun(plan(steps_per_call=2, report_every=3, out=tmp_path / "together"))
+    found = together.advance()
+    assert together.step == 2
+    np.testing.assert_allclose(found.loss, np.concatenate([r.loss for r in expected]), rtol=1e-4)
+    together.advance()
+    assert [line["step"] for line in log_of(together.plan) if line["event"] == "train"] == [4]
+
+
+@pytest.mark.usefixtures("eager")
 def test_a_resumed_run_goes_on_as_if_it_had_never_ended(plan: Plans, tmp_path: Path) -> None:
     first = TrainingRun(plan())
     for _ in range(2):
-        first.take_step()
+        first.take_steps()
     first.save()
-    expected = [first.take_step() for _ in range(2)]
+    expected = [first.take_steps() for _ in range(2)]
     kept = plan(resume=first.checkpoint, keep_schedule=True, out=tmp_path / "second")
     second = TrainingRun(kept)
     assert second.step == 2
     assert second.progress == 0.5
-    found = [second.take_step() for _ in range(2)]
+    found = [second.take_steps() for _ in range(2)]
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one.loss, other.loss, rtol=1e-4)
         np.testing.assert_allclose(one.gradient_norm, other.gradient_norm, rtol=1e-3)
