@@ -27,7 +27,9 @@ def test_means_over_pictures_are_those_of_the_pictures_one_by_one() -> None:
         assert found["psnr"][number] == pytest.approx(np.mean(psnr(distortions)), abs=1e-2)
         weight = model.architecture.lambda_of_level(level)
         losses = (rates + weight * distortions) / np.sqrt(weight)
-        assert found["losses"][number] == pytest.approx(np.mean(losses), rel=1e-3)
+        # Symbols that round one way in a batch of eight and the other way in one of ten move the rates by as
+        # much as is allowed above.
+        assert found["losses"][number] == pytest.approx(np.mean(losses), abs=2e-3 / np.sqrt(weight))
     assert found["held_out_loss"] == pytest.approx(np.mean(found["losses"]), abs=1e-3)
 
     model.synthesis.leave.bias.assign(numpy(model.synthesis.leave.bias) + 1)
