@@ -26,6 +26,9 @@ __all__ = ["PATCH", "RUNTIMES", "Runtime", "StagedRuntime", "open_runtime", "ope
 RUNTIMES = ("onnx", "keras")
 #: Pixels between two positions of the latents.
 PATCH = 16
+_KERAS_REMEDY = (
+    "pip install 'aecodec[keras]' for TensorFlow, or 'aecodec[jax]' and KERAS_BACKEND=jax in the environment"
+)
 
 
 @runtime_checkable
@@ -117,7 +120,7 @@ def open_runtime(name: str, model: Model) -> Runtime:
             from aecodec.runtime.onnx import OnnxRuntime
         return OnnxRuntime(model)
     if name == "keras":
-        with _needs("keras with TensorFlow or JAX", "pip install 'aecodec[keras]'"):
+        with _needs("keras with TensorFlow or JAX", _KERAS_REMEDY):
             from aecodec.runtime.keras import KerasRuntime
         return KerasRuntime(model)
     raise InputError(f"Expected a runtime out of {', '.join(RUNTIMES)}. Received: {name!r}")
@@ -131,7 +134,7 @@ def open_search(model: Model) -> SymbolSearch:
         MissingDependencyError: Keras, or a backend that it computes gradients on, is not installed.
         ModelError: the model's files are damaged.
     """
-    with _needs("keras with TensorFlow or JAX", "pip install 'aecodec[keras]'"):
+    with _needs("keras with TensorFlow or JAX", _KERAS_REMEDY):
         from aecodec.runtime.search import SymbolSearch
     return SymbolSearch(model)
 

@@ -1,10 +1,9 @@
 """Throughput of a model's two graphs in Keras, and what the device does to the pixels.
 
 ``python -m aecodec.training.throughput PICTURE...`` prints JSON. The graphs are timed by themselves, without
-the entropy
-coder: with transfers (NumPy arrays in and out, as the codec uses them) and without (arrays that lie on the
-    device already; one number is fetched at the end). Decoded pixels are compared with those of ONNX Runtime
-    on the CPU from the same symbols. The backend is Keras' own choice (``KERAS_BACKEND``).
+the entropy coder: with transfers (NumPy arrays in and out, as the codec uses them) and without (arrays that
+lie on the device already; one number is fetched at the end). Decoded pixels are compared with those of ONNX
+Runtime on the CPU from the same symbols. The backend is Keras' own choice (``KERAS_BACKEND``).
 """
 
 from __future__ import annotations
@@ -23,10 +22,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from aecodec.errors import MissingDependencyError
+from aecodec.errors import InputError, MissingDependencyError
 from aecodec.models import Model, default_model, find_model
+from aecodec.networks.autoencoder import Autoencoder
+from aecodec.networks.compilation import compiled
 from aecodec.runtime import Runtime, open_runtime
 from aecodec.runtime.keras import KerasRuntime
+from aecodec.training.console import run
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 
@@ -66,7 +68,7 @@ def measure(
     Returns:
         objects with ``width``, ``height``, ``precision``, ``operation``, megapixels per second
         ``with_transfers`` and ``without_transfers``, and for decoding ``psnr_difference`` in dB: PSNR-RGB
-        less that of ONNX Runtime's pixels.
+        less that of ONNX Runtime's pixels; None where one of them has no error.
     """
     runtime, reference = KerasRuntime(model, precision), open_runtime("onnx", model)
     rows = [row for pixels in pictures for row in _rows(runtime, reference, pixels, level, repeats)]
@@ -96,11 +98,20 @@ def device_name(device: str) -> str:
 
 
 def load(path: Path) -> NDArray[np.uint8]:
-    """A picture as uint8 (height, width, 3), cut to sides that are multiples of 64."""
+    """A picture as uint8 (height, width, 3), cut to sides that are multiples of 64.
+
+    Raises:
+        InputError: a side is shorter.
+    """
     from PIL import Image
 
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB"))
+    if min(pixels.shape[:2]) < 64:
+        raise InputError(
+            f"expected a picture of 64 pixels a side at least, found {pixels.shape[1]}x{pixels.shape[0]} "
+            f"in {path}"
+        )
     return pixels[: pixels.shape[0] // 64 * 64, : pixels.shape[1] // 64 * 64]
 
 
@@ -119,8 +130,8 @@ def _rows(
         "decode": lambda: runtime.decode(z, r, level),
     }
     inside = {
-        "encode": _on_device(lambda x, w: autoencoder.encode(x, w)[1], [floats[None], weights]),
-        "decode": _on_device(autoencoder.decode, [*symbols, weights]),
+        "encode": _on_device(autoencoder, lambda x, w: autoencoder.encode(x, w)[1], [floats[None], weights]),
+        "decode": _on_device(autoencoder, autoencoder.decode, [*symbols, weights]),
     }
     megapixels = height * width / 1e6
     return [
@@ -131,7 +142,9 @@ def _rows(
             "operation": operation,
             "with_transfers": round(megapixels / _median_seconds(outside[operation], repeats), 3),
             "without_transfers": round(megapixels / _median_seconds(inside[operation], repeats), 3),
-            "psnr_difference": round(difference, 6) if operation == "decode" else None,
+            "psnr_difference": round(difference, 6)
+            if operation == "decode" and math.isfinite(difference)
+            else None,
         }
         for operation in ("encode", "decode")
     ]
@@ -144,22 +157,13 @@ def psnr(pixels: NDArray[np.uint8], decoded: NDArray[np.float32]) -> float:
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
-def _on_device(function: Callable[..., Any], arrays: Sequence[NDArray[Any]]) -> Callable[[], float]:
+def _on_device(
+    autoencoder: Autoencoder, function: Callable[..., Any], arrays: Sequence[NDArray[Any]]
+) -> Callable[[], float]:
     """A call on arrays that lie on the device; only the sum of what comes out is fetched."""
     placed = [keras.ops.convert_to_tensor(array) for array in arrays]
-
-    def total(*tensors: Any) -> Any:
-        return keras.ops.sum(keras.ops.cast(function(*tensors), "float32"))
-
-    if keras.backend.backend() == "jax":
-        import jax
-
-        compiled = jax.jit(total)
-    else:
-        import tensorflow as tf
-
-        compiled = tf.function(total)
-    return lambda: float(compiled(*placed))
+    total = compiled(autoencoder, lambda *given: keras.ops.sum(keras.ops.cast(function(*given), "float32")))
+    return lambda: float(total(*placed))
 
 
 def _median_seconds(function: Callable[[], object], repeats: int) -> float:
@@ -173,4 +177,4 @@ def _median_seconds(function: Callable[[], object], repeats: int) -> float:
 
 
 if __name__ == "__main__":
-    command()
+    run(command)
