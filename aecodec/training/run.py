@@ -19,6 +19,7 @@ from aecodec.networks.weights import assign_arrays
 from aecodec.training.backends import Batch, StepResults, make_trainer
 from aecodec.training.checkpoint import averaged_weights, load_checkpoint, save_checkpoint, start_average
 from aecodec.training.data import draw_crops, draw_levels, draw_patches, load_pictures
+from aecodec.training.device import device_limit, operations_per_pixel
 from aecodec.training.evaluation import Evaluation
 from aecodec.training.log import Log
 from aecodec.training.loss import psnr
@@ -58,6 +59,8 @@ class TrainingRun:
         self._log = Log(plan.out / LOG_FILE)
         keras.utils.set_random_seed(plan.seed)
         self._pictures, held_out = load_pictures(plan.data, minimum_side=max(plan.crop, plan.large_crop))
+        self._device_limit = device_limit()
+        self._operations_per_pixel = operations_per_pixel(PRESETS[plan.preset])
         self._log_start(len(held_out))
         self.model = Autoencoder(PRESETS[plan.preset], dtype=plan.precision)
         self.optimizer = make_optimizer(plan.optimizer, clip_norm=plan.clip_norm, average=plan.average)
@@ -70,6 +73,7 @@ class TrainingRun:
         self._began = time.monotonic() - seconds
         self._saved_at = time.monotonic()
         self._recent: list[StepResults] = []
+        self._recent_pixels = 0
         self._recent_since = time.monotonic()
         self._measured_at_step = -1
 
@@ -122,6 +126,7 @@ class TrainingRun:
         rates = [self.plan.learning_rate_at(progress, number) for number in numbers]
         results = self._trainer.train(self.step, batches, rates)
         self.step += count
+        self._recent_pixels += sum(len(batch.levels) * batch.crops.size**2 for batch in batches)
         return results
 
     def _draw(self, number: int, batch: int, side: int) -> Batch:
@@ -167,7 +172,8 @@ class TrainingRun:
 
     def _log_start(self, held_out: int) -> None:
         counts = {"training_pictures": len(self._pictures), "held_out_pictures": held_out}
-        self._log.write("start", {**counts, "plan": self.plan.to_dict()})
+        device = {"device_teraflops": self._device_limit / 1e12}
+        self._log.write("start", {**counts, **device, "plan": self.plan.to_dict()})
         if not held_out:
             self._log.write("note", {"text": "no picture is held out, so nothing will be measured on any"})
 
@@ -184,6 +190,8 @@ class TrainingRun:
             )
         )
         elapsed = time.monotonic() - self._recent_since
+        operations = self._recent_pixels * self._operations_per_pixel / elapsed
+        self._recent_pixels = 0
         self._recent_since = time.monotonic()
         values = {
             "step": self.step,
@@ -195,6 +203,8 @@ class TrainingRun:
             "learning_rate": self.learning_rate,
             "seconds_per_step": elapsed / len(norms),
             "samples_per_second": len(losses) / elapsed,
+            "teraflops": operations / 1e12,
+            "share_of_device": operations / self._device_limit,
             "minutes": self.seconds / 60,
         }
         self._log.write("train", values)

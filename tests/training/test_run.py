@@ -33,6 +33,7 @@ Plans = Callable[..., TrainingPlan]
 def quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """The linear transform that training begins with is computed once."""
     monkeypatch.setattr(run_module, "KLT_PATCHES", 10)
+    monkeypatch.setattr(run_module, "device_limit", lambda: 1e12)
     monkeypatch.setattr(run_module, "linear_transform_from_patches", lambda _, count: linear_transform(count))
 
 
