@@ -29,13 +29,12 @@ from aecodec.training.data import HELD_OUT_ENDING, PictureSet, centres, load_pic
 from aecodec.training.fitting import (
     CROP,
     count_symbols,
-    encoder_halo,
     measure_held_out,
     quality_levels,
-    scenes,
     tune_rounding,
 )
 from aecodec.training.folder import register, write_manifest, write_model
+from aecodec.training.reach import decoder_halo, encoder_halo, scenes
 
 ROUNDING_STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 MEASURED_LEVELS = 8
@@ -96,7 +95,7 @@ def export(
         trial = write_model(Path(scratch) / folder.name, architecture, arrays)
         check_runtimes(open_runtime("onnx", trial), model, centres(held_out, CROP)[0])
     written = write_model(folder, architecture, arrays, notes)
-    return _with_results(_with_measured_halo(written, training), held_out)
+    return _with_results(_with_measured_halos(written, training), held_out)
 
 
 def _model_as_stored(
@@ -110,15 +109,15 @@ def _model_as_stored(
     return model
 
 
-def _with_measured_halo(model: Model, training: PictureSet) -> Model:
-    """Put the encoder's measured halo in place of the bound into the manifest."""
-    bound, last = model.halo.encoder, model.level_count - 1
-    found = encoder_halo(
-        open_runtime("onnx", model), scenes(training, bound), bound, (last // 4, 3 * last // 4)
-    )
-    return write_manifest(
-        model.folder, {**model.manifest, "halo": {**model.manifest["halo"], "encoder": found}}
-    )
+def _with_measured_halos(model: Model, training: PictureSet) -> Model:
+    """Put measured halos in place of the bounds into the manifest."""
+    runtime, bounds, last = open_runtime("onnx", model), model.halo, model.level_count - 1
+    levels = (last // 4, 3 * last // 4)
+    measured = {
+        "encoder": encoder_halo(runtime, scenes(training, bounds.encoder), bounds.encoder, levels),
+        "decoder": decoder_halo(runtime, scenes(training, bounds.decoder), bounds.decoder, levels),
+    }
+    return write_manifest(model.folder, {**model.manifest, "halo": {**model.manifest["halo"], **measured}})
 
 
 def _with_results(model: Model, held_out: PictureSet) -> Exported:

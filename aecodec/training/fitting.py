@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from aecodec.entropy import EntropyModel, IntegerScaleNetwork, estimate_bits, quarter
-from aecodec.networks.architecture import HYPER_PATCH, PATCH, STEPS, TABLE_COUNT
+from aecodec.networks.architecture import STEPS, TABLE_COUNT
 from aecodec.networks.autoencoder import Autoencoder
 from aecodec.networks.compilation import compiled
 from aecodec.runtime import Runtime
@@ -26,14 +26,6 @@ CROP = 256
 CENTRE = 320
 """The same of held-out pictures, at most."""
 JPEG_QUALITIES = (1, 5, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 93, 95, 97, 100)
-HALO_SCENES = 4
-"""Mosaics of crops that the encoder's reach is measured on."""
-HALO_CORE = 256
-"""Pixels along the sides of their middles, whose symbols are compared."""
-HALO_TOLERANCE = 5e-4
-"""Share of symbols that may differ. Measured with base-1 in windows of 1024 pixels, quality 10 to 90: a halo
-of 192 pixels (one symbol in 8,000) moves bytes and PSNR by 0.006 % and 0.0002 dB, both ways; one of 128
-costs 0.001 dB, one of 64 up to 0.2 dB."""
 _BATCH = 4
 
 
@@ -117,63 +109,6 @@ def symbol_histograms(z: np.ndarray, r: np.ndarray, level: int, network: Integer
         flat = indices.astype(np.int64) * width + clipped
         counts += np.bincount(flat.ravel(), minlength=counts.size)
     return counts.reshape(TABLE_COUNT, width)
-
-
-def scenes(pictures: PictureSet, halo: int, count: int = HALO_SCENES) -> list[np.ndarray]:
-    """Squares, uint8 (side, side, 3), out of random crops: `HALO_CORE` and the halo on both sides of it.
-
-    Args:
-        pictures: of 256 pixels a side at least.
-        halo: pixels.
-        count: how many.
-    """
-    side = HALO_CORE + 2 * halo
-    across = -(-side // CROP)
-    generator = np.random.default_rng(3)
-    found = []
-    for _ in range(count):
-        crops = take_crops(pictures, draw_crops(pictures, across * across, CROP, generator))
-        rows = crops.reshape(across, across, CROP, CROP, 3).transpose(0, 2, 1, 3, 4)
-        found.append(rows.reshape(across * CROP, across * CROP, 3)[:side, :side])
-    return found
-
-
-def encoder_halo(runtime: Runtime, pictures: Sequence[np.ndarray], bound: int, levels: Sequence[int]) -> int:
-    """How far the encoder looks in fact: the least halo with which the middles of pictures get the symbols
-    that they get in whole pictures, but for a share of `HALO_TOLERANCE` at most.
-
-    Trained networks look less far than their layers could. Symbols that differ are those whose rounding was
-    a near thing: neither rate nor distortion is worse, and any symbols decode to what they say.
-
-    Args:
-        runtime: encodes.
-        pictures: of `scenes`, made for ``bound``.
-        bound: pixels, a multiple of 64 above 0, that no layer looks beyond.
-        levels: to encode at.
-
-    Returns:
-        Pixels, a multiple of 64, up to ``bound``.
-    """
-    halo = HYPER_PATCH
-    for picture in pictures:
-        for level in levels:
-            whole = _middle_symbols(runtime, picture, level, bound)
-            while halo < bound and not _agree(_middle_symbols(runtime, picture, level, halo), whole):
-                halo += HYPER_PATCH
-    return halo
-
-
-def _middle_symbols(runtime: Runtime, picture: np.ndarray, level: int, halo: int) -> np.ndarray:
-    """z and r, flat, of the middle of a picture, encoded with so much around it."""
-    cut = (picture.shape[0] - HALO_CORE) // 2 - halo
-    seen = picture[cut : picture.shape[0] - cut, cut : picture.shape[1] - cut]
-    z, r = runtime.encode(seen.astype(np.float32), level)
-    coarse, fine = (slice(halo // grid, (halo + HALO_CORE) // grid) for grid in (HYPER_PATCH, PATCH))
-    return np.concatenate([z[coarse, coarse].ravel(), r[fine, fine].ravel()])
-
-
-def _agree(first: np.ndarray, second: np.ndarray) -> bool:
-    return bool(np.mean(first != second) <= HALO_TOLERANCE)
 
 
 def measure_held_out(

@@ -14,12 +14,9 @@ from aecodec.entropy import EntropyModel, encode_chunk, fitted_tables
 from aecodec.models import Model
 from aecodec.runtime import open_runtime
 from aecodec.training.fitting import (
-    HALO_CORE,
     HISTOGRAM_LIMIT,
-    encoder_halo,
     measure_held_out,
     quality_levels,
-    scenes,
     symbol_histograms,
 )
 from tests.networks.helpers import random_symbols
@@ -79,36 +76,3 @@ def test_a_better_model_needs_lower_levels_for_the_same_quality() -> None:
     )
     assert np.all(good <= poor)
     assert good[49] < poor[49]
-
-
-class LookingLeft:
-    """A runtime whose symbols are the gray levels so many pixels to the left, 0 beyond the border."""
-
-    name = "left"
-
-    def __init__(self, reach: int) -> None:
-        self.reach = reach
-
-    def encode(self, pixels: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray]:
-        padded = np.pad(pixels[:, :, :1], ((0, 0), (self.reach, 0), (0, 0)))[:, : pixels.shape[1]]
-        symbols = (padded + level).astype(np.int16)
-        return symbols[::64, ::64], symbols[::16, ::16]
-
-    def decode(self, z: np.ndarray, r: np.ndarray, level: int) -> np.ndarray:
-        raise NotImplementedError
-
-
-@pytest.mark.parametrize(("reach", "halo"), [(0, 64), (64, 64), (80, 128), (192, 192), (250, 256)])
-def test_the_halo_is_measured_in_steps_of_the_coarsest_grid(reach: int, halo: int) -> None:
-    pictures = scenes(picture_set((256, 300)), 256, count=2)
-    assert encoder_halo(LookingLeft(reach), pictures, 256, (20, 100)) == halo
-
-
-def test_the_measured_halo_is_at_most_the_bound() -> None:
-    assert encoder_halo(LookingLeft(300), scenes(picture_set((256, 300)), 128, count=1), 128, (50,)) == 128
-
-
-def test_scenes_have_room_for_the_halo_around_their_middle() -> None:
-    found = scenes(picture_set((256, 300)), 192, count=3)
-    assert [scene.shape for scene in found] == [(HALO_CORE + 384, HALO_CORE + 384, 3)] * 3
-    assert not np.array_equal(found[0], found[1])
