@@ -244,7 +244,7 @@ def decode_picture(
         model: where a model that is not installed lies; its id must be the file's.
         runtime: what runs the decoder graph: "onnx", "keras", or an object with Runtime's methods.
         window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
-            graph at once; 1792 by default. It bounds memory.
+            graph at once; 1792 by default. It bounds memory, and moves a sample by one level at most.
         jobs: threads that decode chunks; by default as many as there are cores.
         limits: what to accept, checked before anything of that size is allocated.
         progress: called in this thread with (done, total), counted in windows and chunks.

@@ -1,11 +1,11 @@
 """Windows: how a picture of any size passes through the transforms in bounded memory, without seams.
 
 A *window* is a rectangle of the padded picture that runs through a graph at once. Its *core* is what is
-kept of the result; around it lies a *halo* of real neighbours, as wide as the graph can see, that is
-computed and thrown away. The cores tile the area without overlap, so the pieces put together are what one
-pass over the whole picture would have given. Windows know nothing of *chunks*, the squares that are entropy
-coded independently: symbols pass from one partition to the other through a :class:`SymbolStore`, which
-holds only the chunks in use.
+kept of the result; around it lies a *halo* of real neighbours, as wide as the graph was seen to look, that
+is computed and thrown away. The cores tile the area without overlap, so the pieces put together are what one
+pass over the whole picture would have given, but for rounding. Windows know nothing of *chunks*, the squares
+that are entropy coded independently: symbols pass from one partition to the other through a
+:class:`SymbolStore`, which holds only the chunks in use.
 """
 
 from __future__ import annotations

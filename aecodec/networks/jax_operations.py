@@ -19,8 +19,12 @@ def affine(rows: Array, kernel: Array, bias: Array) -> Array:
     return _affine(rows, kernel, bias)
 
 
+def _affine_map(rows: Array, kernel: Array, bias: Array) -> Array:
+    return rows @ kernel + bias
+
+
 def _affine_forward(rows: Array, kernel: Array, bias: Array) -> tuple[Array, tuple[Array, Array]]:
-    return rows @ kernel + bias, (rows, kernel)
+    return _affine_map(rows, kernel, bias), (rows, kernel)
 
 
 def _affine_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array, Array]:
@@ -32,7 +36,7 @@ def _affine_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array,
     return gradient @ kernel.T, of_kernel.astype(kernel.dtype), of_bias.astype(kernel.dtype)
 
 
-_affine = jax.custom_vjp(lambda rows, kernel, bias: rows @ kernel + bias)
+_affine = jax.custom_vjp(_affine_map)
 _affine.defvjp(_affine_forward, _affine_backward)
 
 

@@ -50,7 +50,6 @@ class OnnxRuntime:
                 f"Expected the architecture of the model {model.name} in {model.folder / 'model.json'}, "
                 f"found none that names {error}: reinstall the model"
             ) from error
-        self._takes_filters = model.manifest.get("graph_kernels") == "filters"
         self._lock = Lock()
         self._keeping, self._shrinking = onnxruntime.RunOptions(), onnxruntime.RunOptions()
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -126,13 +125,12 @@ class OnnxRuntime:
 
     def _initialiser(self, name: str) -> Any:
         """A stored weight as the graphs take it, float32: depthwise kernels (3, 3, channels, 1) planes first;
-        pointwise kernels (channels in, channels out) as filters (channels out, channels in, 1, 1), unless the
-        graphs are of the first kind, which has matrices.
+        pointwise kernels (channels in, channels out) as filters (channels out, channels in, 1, 1).
         """
         values = self.model.arrays[name]
         if values.ndim == 4:
             values = values.transpose(2, 3, 0, 1)
-        elif self._takes_filters and values.ndim == 2 and name.endswith("/kernel"):
+        elif values.ndim == 2 and name.endswith("/kernel"):
             values = values.T[:, :, None, None]
         return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values, np.float32))
 

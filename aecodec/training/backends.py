@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,9 +65,9 @@ class Trainer(Protocol):
         """
 
     def prepare(self, batch: int, size: int, steps: int) -> None:
-        """Compile ahead of time, where the backend can, for so many steps in a call, each on ``batch`` crops.
+        """Begin to compile, where the backend can, for so many steps in a call, each on ``batch`` crops.
 
-        It may be called by a thread while another trains.
+        It returns at once; `train` goes on meanwhile with what is compiled already.
         """
 
     def synchronise(self) -> None:
@@ -185,26 +186,30 @@ class JaxTrainer:
         self._state = (self._copies(self._variables), self._copies(optimizer.variables))
         self._shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), self._state)
         self._jitted = jax.jit(self._steps, static_argnames="size", donate_argnums=0)
-        self._compiled: dict[tuple[int, int, int], Any] = {}
+        self._compiler = ThreadPoolExecutor(max_workers=1)
+        self._compiled: dict[tuple[int, int, int], Future[Any]] = {}
 
     def train(self, first: int, batches: Sequence[Batch], learning_rates: Sequence[float]) -> StepResults:
         """See `Trainer.train`. Returns before the device is done."""
         crops = batches[0].crops
         shape = (len(crops.picture), crops.size, len(batches))
-        if shape not in self._compiled:
-            self.prepare(*shape)
-        self._state, results = self._compiled[shape](
-            self._state, self._pictures.pixels, *self._inputs(first, batches, learning_rates)
-        )
+        self.prepare(*shape)
+        call = self._compiled[shape].result()
+        inputs = self._inputs(first, batches, learning_rates)
+        self._state, results = call(self._state, self._pictures.pixels, *inputs)
         return StepResults(*results)
 
     def prepare(self, batch: int, size: int, steps: int) -> None:
         """See `Trainer.prepare`."""
+        if (shape := (batch, size, steps)) not in self._compiled:
+            self._compiled[shape] = self._compiler.submit(self._compile, *shape)
+
+    def _compile(self, batch: int, size: int, steps: int) -> Any:
+        """The program for a shape, compiled ahead of time."""
         zeros = np.zeros(batch, np.int32)
         batches = [Batch(CropPlan(size, zeros, zeros, zeros, zeros), zeros)] * steps
         inputs = self._inputs(0, batches, [0.0] * steps)
-        lowered = self._jitted.lower(self._shapes, self._pictures.pixels, *inputs, size=size)
-        self._compiled[batch, size, steps] = lowered.compile()
+        return self._jitted.lower(self._shapes, self._pictures.pixels, *inputs, size=size).compile()
 
     def _inputs(
         self, first: int, batches: Sequence[Batch], learning_rates: Sequence[float]

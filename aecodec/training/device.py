@@ -12,7 +12,7 @@ from aecodec.networks.architecture import Architecture
 from aecodec.networks.compilation import compiled
 from aecodec.training.graphs import encoder_graph, synthesis_graph
 
-PRODUCT_SIDES = {"cpu": 2048, "gpu": 8192}
+PRODUCT_SIDES = {"cpu": 1024, "gpu": 8192}
 """Of the square matrices whose product is timed: large enough to fill the device, and over in a moment."""
 REPEATS = 5
 PASSES = 3

@@ -112,7 +112,7 @@ def _model_as_stored(
 def _with_measured_halos(model: Model, training: PictureSet) -> Model:
     """Put measured halos in place of the bounds into the manifest."""
     runtime, bounds, last = open_runtime("onnx", model), model.halo, model.level_count - 1
-    levels = (last // 4, 3 * last // 4)
+    levels = (0, last // 4, 3 * last // 4, last)
     measured = {
         "encoder": encoder_halo(runtime, scenes(training, bounds.encoder), bounds.encoder, levels),
         "decoder": decoder_halo(runtime, scenes(training, bounds.decoder), bounds.decoder, levels),

@@ -112,7 +112,6 @@ def _manifest(name: str, architecture: Architecture, graphs: Mapping[str, Graph]
             ),
         },
         "graph_weights": {file: list(graph.weights) for file, graph in graphs.items()},
-        "graph_kernels": "filters",
         "results": {},
     }
 

@@ -86,7 +86,7 @@ class GraphBuilder(LayerBuilder):
         outputs = layer.channels_out
         self.count(inputs, outputs, grid)
         weight = self.weight(f"scales/{layer.name}/weight", (outputs, inputs))
-        matrix = self.times(self.shared("Transpose", weight, perm=[1, 0]), 2.0**-layer.shift)
+        matrix = self.times(self.shared("Transpose", weight, attributes={"perm": [1, 0]}), 2.0**-layer.shift)
         product = self.node("MatMul", tensor, matrix)
         return self.clipped(
             layer, self.node("Add", product, self.integer_bias(layer, level_weights, outputs))
@@ -98,7 +98,9 @@ class GraphBuilder(LayerBuilder):
         """Channels last."""
         self.count(9, channels, grid)
         weight = self.weight(f"scales/{layer.name}/weight", (3, 3, channels))
-        planes = self.times(self.shared("Transpose", weight, perm=[2, 0, 1]), 2.0**-layer.shift)
+        planes = self.times(
+            self.shared("Transpose", weight, attributes={"perm": [2, 0, 1]}), 2.0**-layer.shift
+        )
         kernel = self.shared("Unsqueeze", planes, self.constant([1]))
         bias = self.integer_bias(layer, level_weights, channels)
         mixed = self.convolution_3x3(self.planar(tensor, channels, grid), kernel, bias, channels, grid)
@@ -163,11 +165,13 @@ class GraphBuilder(LayerBuilder):
         return self.reshape(found, 1, rows, columns, self.architecture.latent_channels)
 
     def gain(self, path: str, level_weights: str, channels: int) -> str:
+        """The exponential of a clipped table of the level, (1, channels)."""
         table = self.level_table(path, level_weights, channels)
         limit = np.float32(LOG_GAIN_LIMIT)
         return self.node("Exp", self.node("Clip", table, self.constant(-limit), self.constant(limit)))
 
     def step_masks(self) -> list[str]:
+        """1 at the latents that a step codes, else 0, for each step: (1, height/16, width/16, channels)."""
         repeats = self.sizes(1, *self.size(2 * PATCH), 1)
         cells = step_cells(self.architecture.latent_channels)
         return [self.node("Tile", self.constant(cell[None]), repeats) for cell in cells]
@@ -329,6 +333,7 @@ class GraphBuilder(LayerBuilder):
         return self.depth_to_space(self.channels_last(patches), 8, 3, 1)
 
     def finish(self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> Graph:
+        """The graph of all nodes so far, with these inputs and outputs."""
         graph = helper.make_graph(
             self.nodes,
             "aecodec",

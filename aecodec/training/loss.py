@@ -62,7 +62,9 @@ def rate_distortion(result: TrainingPass, pixels: Tensor, lambdas: Tensor) -> Ra
 
 
 def robust_mean(losses: Tensor) -> Tensor:
-    """The mean over samples, (batch,) -> (), of which those do not count that lie far above the median.
+    """The mean over samples, (batch,) -> (), in which those far above the median count as 0.
+
+    Of one or two samples none is far above their median.
 
     One picture in some ten thousand can drive the networks out of their range, with a loss of a million: its
     gradient would be all that a step follows, and the optimiser's moments remember it for hundreds of steps.
@@ -71,6 +73,11 @@ def robust_mean(losses: Tensor) -> Tensor:
     # Not a comparison for "above": a loss that is not finite must count, so that the step is refused.
     outlier = ops.logical_and(losses > limit, ops.isfinite(losses))
     return ops.sum(ops.where(outlier, ops.zeros_like(losses), losses)) / losses.shape[0]
+
+
+def count_outliers(losses: np.ndarray) -> int:
+    """How many samples `robust_mean` left out, (steps, batch) -> a number."""
+    return int(np.sum((losses > OUTLIER * np.median(losses, axis=1, keepdims=True)) & np.isfinite(losses)))
 
 
 @lru_cache

@@ -13,15 +13,19 @@ Runtime computes it once, when a session is made. So arrays are stored as the ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from aecodec.networks.architecture import Architecture
+
+_NO_ATTRIBUTES: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 @dataclass
@@ -54,7 +58,7 @@ class LayerBuilder:
         self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
         return name
 
-    def shared(self, operator: str, *inputs: str, **attributes: object) -> str:
+    def shared(self, operator: str, *inputs: str, attributes: Mapping[str, object] = _NO_ATTRIBUTES) -> str:
         """A node that is appended once however often it is asked for: of weights, constants and sizes."""
         key = (operator, inputs, repr(sorted(attributes.items())))
         if key not in self._made:
@@ -62,12 +66,14 @@ class LayerBuilder:
         return self._made[key]
 
     def constant(self, values: np.ndarray | np.floating[Any] | Sequence[int]) -> str:
+        """Known values, int64 or float32, of the shape given; equal ones are one initialiser."""
         array = np.asarray(values)
         array = array.astype(np.int64 if array.dtype.kind == "i" else np.float32)
         if array.size < 3:
             name = f"constant_{array.dtype.kind}_{'_'.join(str(x) for x in array.ravel())}_{array.ndim}d"
         else:
-            name = f"constant_{len(self.constants)}"
+            content = f"{array.dtype.str} {array.shape}".encode() + array.tobytes()
+            name = f"constant_{sha256(content).hexdigest()[:16]}"
         self.constants.setdefault(name, numpy_helper.from_array(array, name))
         return name
 
@@ -89,6 +95,7 @@ class LayerBuilder:
         return self.weight(f"{path}/kernel", (outputs, inputs, 1, 1))
 
     def bias(self, path: str, outputs: int) -> str:
+        """The bias (outputs,) of a layer."""
         return self.weight(f"{path}/bias", (outputs,))
 
     def part(self, weight: str, axis: int, first: int, last: int) -> str:
@@ -114,7 +121,7 @@ class LayerBuilder:
 
     def _length(self, axis: int, grid: int) -> str:
         shape = self.shared("Shape", self.source)
-        length = self.shared("Gather", shape, self.constant([axis]), axis=0)
+        length = self.shared("Gather", shape, self.constant([axis]), attributes={"axis": 0})
         if grid > self.source_grid:
             return self.shared("Div", length, self.constant([grid // self.source_grid]))
         if grid < self.source_grid:
@@ -124,9 +131,10 @@ class LayerBuilder:
     def sizes(self, *axes: str | int) -> str:
         """An int64 tensor of lengths, each an int64 tensor of one element or known."""
         parts = [axis if isinstance(axis, str) else self.constant([axis]) for axis in axes]
-        return self.shared("Concat", *parts, axis=0)
+        return self.shared("Concat", *parts, attributes={"axis": 0})
 
     def reshape(self, tensor: str, *axes: str | int) -> str:
+        """The same elements in a shape of such lengths (see `sizes`); -1 stands for what is left."""
         return self.node("Reshape", tensor, self.sizes(*axes))
 
     def space_to_depth(self, tensor: str, block: int, channels: int, grid: int) -> str:
@@ -167,9 +175,11 @@ class LayerBuilder:
     # -- planar layers -------------------------------------------------------------------------------------
 
     def add(self, first: str, second: str, channels: int, grid: int) -> str:
+        """The sum of two planar tensors of one shape."""
         return self.declared(self.node("Add", first, second), channels, grid)
 
     def multiply(self, first: str, second: str, channels: int, grid: int) -> str:
+        """The product, element by element, of two planar tensors of one shape."""
         return self.declared(self.node("Mul", first, second), channels, grid)
 
     def convolution_1x1(self, tensor: str, filters: str, bias: str | None, outputs: int, grid: int) -> str:
@@ -185,6 +195,7 @@ class LayerBuilder:
         return self.declared(mixed, channels, grid)
 
     def count(self, inputs: int, outputs: int, grid: int) -> None:
+        """Add a layer of inputs * outputs multiplications at each position to `multiplications`."""
         self.multiplications += inputs * outputs / grid**2
 
     def pointwise(
@@ -206,10 +217,12 @@ class LayerBuilder:
         vector = self.shared("Reshape", level_weights, self.constant(np.array([1, nodes, 1, 1])))
         repeated = self.shared("Expand", vector, self.sizes(1, nodes, *self.size(grid)))
         rows = self.weight(f"{path}/rows", (nodes, channels))
-        filters = self.shared("Unsqueeze", self.shared("Transpose", rows, perm=[1, 0]), self.constant([2, 3]))
+        turned = self.shared("Transpose", rows, attributes={"perm": [1, 0]})
+        filters = self.shared("Unsqueeze", turned, self.constant([2, 3]))
         return self.convolution_1x1(repeated, filters, None, channels, grid)
 
     def gated_block(self, path: str, tensor: str, level_weights: str, channels: int, grid: int) -> str:
+        """`aecodec.networks.layers.GatedBlock`: planar -> planar of the same shape."""
         linear, gate = (self._mixed_half(path, tensor, half, channels, grid) for half in (0, 1))
         gate = self.declared(self.node("Sigmoid", gate), channels, grid)
         gated = self.multiply(linear, gate, channels, grid)
@@ -248,7 +261,9 @@ class LayerBuilder:
     # -- the rest ------------------------------------------------------------------------------------------
 
     def round(self, tensor: str) -> str:
+        """To the nearest whole numbers, halves upwards."""
         return self.node("Floor", self.node("Add", tensor, self.constant(np.float32(0.5))))
 
     def output(self, tensor: str, name: str) -> None:
+        """Give a tensor the name of an output of the graph."""
         self.nodes.append(helper.make_node("Identity", [tensor], [name]))

@@ -15,8 +15,8 @@ NOT_BY_MUON = ["shortcut", "leave", "rows", "scale_network"]
 class Muon(keras.optimizers.Muon):
     """Keras' Muon with the orthogonalisation in bfloat16, as in its reference implementation.
 
-    Matrices of one shape are orthogonalised together: on a GPU, hundreds of small products one after the
-    other would take longer than the gradients.
+    The momentum is always Nesterov's. Matrices of one shape are orthogonalised together: on a GPU, hundreds
+    of small products one after the other would take longer than the gradients.
 
     Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024).
     """

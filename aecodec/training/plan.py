@@ -110,7 +110,7 @@ class TrainingPlan:
             step: steps taken.
         """
         rise = min(1.0, (step + 1) / WARM_UP)
-        if progress <= self.anneal_from:
+        if progress <= self.anneal_from or self.anneal_from == 1:
             return self.learning_rate * rise
         return self.learning_rate * rise * max(0.0, (1.0 - progress) / (1.0 - self.anneal_from))
 

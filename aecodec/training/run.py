@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from threading import Thread
 
 import click
 import keras
@@ -22,7 +21,7 @@ from aecodec.training.data import draw_crops, draw_levels, draw_patches, load_pi
 from aecodec.training.device import device_limit, operations_per_pixel
 from aecodec.training.evaluation import Evaluation
 from aecodec.training.log import Log
-from aecodec.training.loss import psnr
+from aecodec.training.loss import count_outliers, psnr
 from aecodec.training.optimizer import make_optimizer
 from aecodec.training.plan import TrainingPlan
 
@@ -59,18 +58,18 @@ class TrainingRun:
         self._log = Log(plan.out / LOG_FILE)
         keras.utils.set_random_seed(plan.seed)
         self._pictures, held_out = load_pictures(plan.data, minimum_side=max(plan.crop, plan.large_crop))
-        self._device_limit = device_limit()
-        self._operations_per_pixel = operations_per_pixel(PRESETS[plan.preset])
-        self._log_start(len(held_out))
         self.model = Autoencoder(PRESETS[plan.preset], dtype=plan.precision)
         self.optimizer = make_optimizer(plan.optimizer, clip_norm=plan.clip_norm, average=plan.average)
         self.optimizer.build(self.model.trainable_variables)
         self.step, seconds = self._set_weights()
         self._trainer = make_trainer(self.model, self.optimizer, self._pictures, plan.seed)
-        if plan.at(1) != plan.at(0):
-            Thread(target=self._trainer.prepare, args=(*plan.at(1), plan.steps_per_call), daemon=True).start()
+        self._operations_per_pixel = operations_per_pixel(PRESETS[plan.preset])
+        self._device_limit = device_limit()
+        self._log_start(len(held_out))
         self._evaluation = Evaluation(self.model, held_out) if len(held_out) else None
         self._began = time.monotonic() - seconds
+        for progress in (self.progress, 1.0):
+            self._trainer.prepare(*plan.at(progress), plan.steps_per_call)
         self._saved_at = time.monotonic()
         self._recent: list[StepResults] = []
         self._recent_pixels = 0
@@ -182,6 +181,7 @@ class TrainingRun:
         results, self._recent = self._recent, []
         if not results:
             return
+        outliers = sum(count_outliers(np.asarray(result.loss)) for result in results)
         losses, rates, distortions, norms = (
             np.concatenate([np.asarray(values).ravel() for values in column])
             for column in zip(
@@ -198,7 +198,10 @@ class TrainingRun:
             "loss": float(np.mean(losses)),
             "bits_per_pixel": float(np.mean(rates)),
             "psnr": float(np.mean(psnr(distortions))),
-            "gradient_norm": float(np.median(norms)),
+            "outliers": outliers,
+            "gradient_norm": float(np.median(norms[np.isfinite(norms)]))
+            if np.isfinite(norms).any()
+            else np.nan,
             "not_finite": int(np.sum(~np.isfinite(norms))),
             "learning_rate": self.learning_rate,
             "seconds_per_step": elapsed / len(norms),

@@ -66,6 +66,14 @@ def take_device_crops() -> dict[str, Any]:
     return {"crops of device": numpy(crops), "crops of host": take_crops(PICTURES, plan)}
 
 
+def train_singly(batch: Batch, rates: list[float]) -> np.ndarray:
+    """Losses of the same steps, each a call of its own."""
+    model = fresh_autoencoder()
+    trainer = make_trainer(model, make_optimizer("muon", clip_norm=20.0, average=0.9), PICTURES, seed=1)
+    results = [trainer.train(number, [batch], [rate]) for number, rate in enumerate(rates)]
+    return np.concatenate([numpy(result.loss) for result in results])
+
+
 def train() -> dict[str, Any]:
     """A few steps on the same crops, then one whose gradient is not finite."""
     model = fresh_autoencoder()
@@ -74,7 +82,9 @@ def train() -> dict[str, Any]:
     assert isinstance(trainer, JaxTrainer)
     batch = Batch(draw_crops(PICTURES, 2, 64, np.random.default_rng(0)), np.array([60, 200]))
     before = weights_of(model)
-    results = [trainer.train(first, [batch] * 2, [2e-2] * 2) for first in range(0, STEPS, 2)]
+    rates = [2e-2, 1e-2, 2e-2, 1e-2]
+    results = [trainer.train(first, [batch] * 2, rates[first : first + 2]) for first in range(0, STEPS, 2)]
+    single = train_singly(batch, rates)
     unsynchronised = weights_of(model)
     trainer.synchronise()
     trained, state = weights_of(model), optimizer_state(optimizer)
@@ -84,6 +94,7 @@ def train() -> dict[str, Any]:
     return {
         "losses": np.concatenate([numpy(result.loss) for result in results]),
         "norms": np.concatenate([numpy(result.gradient_norm) for result in [*results, broken]]),
+        "losses of single steps": single,
         "unsynchronised weights differ": differing(before, unsynchronised),
         "trained weights differ": differing(before, trained),
         "broken step's weights differ": differing(trained, weights_of(model)),

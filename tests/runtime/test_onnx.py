@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,14 +202,11 @@ def test_half_a_decoder_is_a_model_error(
         OnnxRuntime(load_model_folder(copy)).decode(compared[f"z {level}"], compared[f"r {level}"], level)
 
 
-def test_graphs_of_the_first_kind_take_matrices(tiny_model: Model) -> None:
+def test_graphs_take_pointwise_kernels_as_filters(tiny_model: Model) -> None:
     name = "synthesis/enter/kernel"
     stored = np.asarray(tiny_model.arrays[name], np.float32)
     filters = OnnxRuntime(tiny_model)._initialiser(name).numpy()
     assert np.array_equal(filters, stored.T[:, :, None, None])
-    manifest = {key: value for key, value in tiny_model.manifest.items() if key != "graph_kernels"}
-    first_kind = OnnxRuntime(replace(tiny_model, manifest=manifest))
-    assert np.array_equal(first_kind._initialiser(name).numpy(), stored)
 
 
 def test_memory_is_kept_for_small_windows_alone(tiny_model: Model) -> None:

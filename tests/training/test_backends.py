@@ -86,6 +86,10 @@ def test_jax_reduces_the_loss_and_moves_every_weight(on_jax: dict[str, np.ndarra
     assert on_jax["trained weights differ"] == on_jax["variables"]
 
 
+def test_several_steps_in_one_call_are_those_of_single_calls_on_jax(on_jax: dict[str, np.ndarray]) -> None:
+    np.testing.assert_allclose(on_jax["losses"], on_jax["losses of single steps"], rtol=2e-3)
+
+
 def test_jax_writes_weights_back_when_it_is_synchronised(on_jax: dict[str, np.ndarray]) -> None:
     assert on_jax["unsynchronised weights differ"] == 0
 

@@ -76,6 +76,18 @@ def test_graphs_hold_no_weights_and_are_valid_with_them(build: Callable[[Archite
     onnx.checker.check_model(graph.model, full_check=True)
 
 
+@pytest.mark.parametrize("build", [encoder_graph, prediction_graph, synthesis_graph])
+def test_constants_and_what_is_made_of_them_are_there_once(build: Callable[[Architecture], Graph]) -> None:
+    """A constant has one name wherever it is used, so blocks on one grid share the repeated level weights."""
+    graph = build(replace(TINY, synthesis_eighth_blocks=3, prediction_blocks=3)).model.graph
+    constants = [tensor for tensor in graph.initializer if not tensor.external_data]
+    contents = {(tensor.data_type, tuple(tensor.dims), tensor.raw_data) for tensor in constants}
+    assert len(contents) == len(constants)
+    repeated = [tuple(node.input) for node in graph.node if node.op_type == "Expand"]
+    assert repeated
+    assert len(set(repeated)) == len(repeated)
+
+
 def test_graphs_name_arrays_of_the_model_folder() -> None:
     arrays = arrays_of(tiny_autoencoder())
     graphs = [build(TINY) for build in (encoder_graph, prediction_graph, synthesis_graph)]

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("keras", reason="the loss is computed by Keras")
 
 from aecodec.networks.autoencoder import TrainingPass
-from aecodec.training.loss import borders, lambdas_of, psnr, rate_distortion, robust_mean
+from aecodec.training.loss import borders, count_outliers, lambdas_of, psnr, rate_distortion, robust_mean
 from tests.networks.helpers import TINY, numpy
 
 
@@ -26,6 +26,10 @@ def test_the_loss_weighs_rate_and_distortion_of_each_sample() -> None:
 def test_samples_far_above_the_median_do_not_count_in_the_mean() -> None:
     assert float(robust_mean(np.array([4, 5, 6, 1e6], np.float32))) == pytest.approx(15 / 4)
     assert float(robust_mean(np.array([4, 5, 6, 50], np.float32))) == pytest.approx(65 / 4)
+
+
+def test_samples_that_do_not_count_are_counted_apart() -> None:
+    assert count_outliers(np.array([[4, 5, 6, 1e6], [4, 5, 6, 50], [4, np.nan, 5, 6]])) == 1
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

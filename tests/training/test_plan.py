@@ -70,7 +70,8 @@ def test_annealing_never_raises_the_rate(anneal_from: float, first: float, secon
 
 
 def test_a_plan_that_never_anneals_stays_at_the_peak() -> None:
-    assert replace(PLAN, anneal_from=1.0).learning_rate_at(1.0, 10_000) == 0.01
+    plan = replace(PLAN, anneal_from=1.0)
+    assert plan.learning_rate_at(1.0, 10_000) == plan.learning_rate_at(1.2, 10_000) == 0.01
 
 
 def test_the_log_takes_a_plan_as_json() -> None:
