@@ -380,7 +380,7 @@ class _Engine:
         """
         rows = slice(0, 0)
         band = view.empty_pixels(0)
-        with closing(self._read_windows(source, windows)) as read:
+        with closing(self._read_windows(source, view, windows)) as read:
             for window, symbols in read:
                 if view.rows(window.core) != rows:
                     if len(band):
@@ -392,7 +392,7 @@ class _Engine:
         yield band
 
     def _read_windows(
-        self, source: SectionSource, windows: Sequence[Window]
+        self, source: SectionSource, view: View, windows: Sequence[Window]
     ) -> Generator[tuple[Window, Symbols], None, None]:
         """Chunks -> each window with the symbols of its reach."""
         header = source.header
@@ -408,6 +408,8 @@ class _Engine:
                         waiting[index] = pool.submit(
                             _shown_symbols, source.payloads(index), header, index, self.model.entropy
                         )
+                if isinstance(self.runtime, StagedRuntime):  # while the first chunks are decoded
+                    self.runtime.load_decoder(synthesis=view.scale < _LINEAR_SCALE)
                 for index in started:
                     store.put(index, waiting[index].result())
                     self.ticker.tick()

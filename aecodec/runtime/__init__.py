@@ -73,6 +73,13 @@ class StagedRuntime(Runtime, Protocol):
     synthesis_halo: int
     """Pixels, a multiple of 16, that :meth:`synthesise` needs around a rectangle."""
 
+    def load_decoder(self, *, synthesis: bool) -> None:
+        """Load what decoding needs, which takes its time, before there are symbols to decode.
+
+        Args:
+            synthesis: whether :meth:`synthesise` will be called as well as :meth:`predict`.
+        """
+
     def predict(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> NDArray[np.float32]:
         """Run the decoder graph up to the latents.
 

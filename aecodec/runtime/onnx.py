@@ -79,6 +79,11 @@ class OnnxRuntime:
         """See `aecodec.runtime.Runtime.decode`."""
         return self.synthesise(self.predict(z, r, level), level)
 
+    def load_decoder(self, *, synthesis: bool) -> None:
+        """See `aecodec.runtime.StagedRuntime.load_decoder`."""
+        with self._lock:
+            _ = (self._prediction, self._synthesis) if synthesis else self._prediction
+
     def predict(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> NDArray[np.float32]:
         """See `aecodec.runtime.StagedRuntime.predict`."""
         with self._lock:
