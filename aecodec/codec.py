@@ -134,7 +134,7 @@ def encode(
         runtime: what runs the encoder graph: "onnx", "keras", or an object with Runtime's methods.
         chunk_side: pixels, a multiple of 64 up to 4096: the squares that are coded independently.
         window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
-            graph at once; 1792 by default. It bounds memory, and changes no more of what is coded than the
+            graph at once; 1920 by default. It bounds memory, and changes no more of what is coded than the
             rounding of a symbol here and there.
         jobs: threads that code chunks; by default as many as there are cores. The bytes are the same for
             any number.
@@ -244,7 +244,7 @@ def decode_picture(
         model: where a model that is not installed lies; its id must be the file's.
         runtime: what runs the decoder graph: "onnx", "keras", or an object with Runtime's methods.
         window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
-            graph at once; 1792 by default. It bounds memory, and moves a sample by one level at most.
+            graph at once; 1920 by default. It bounds memory, and moves a sample by one level at most.
         jobs: threads that decode chunks; by default as many as there are cores.
         limits: what to accept, checked before anything of that size is allocated.
         progress: called in this thread with (done, total), counted in windows and chunks.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from aecodec.container import Box, Header
 from aecodec.errors import InputError
 from aecodec.image import Picture
+from aecodec.models import default_model
 from aecodec.windows import (
     Symbols,
     SymbolStore,
@@ -61,7 +62,7 @@ def test_a_picture_as_large_as_a_window_is_one() -> None:
 def test_a_large_picture_costs_the_encoder_about_as_much_per_pixel_as_a_small_one() -> None:
     def computed_per_pixel(width: int, height: int) -> float:
         head = header(width, height)
-        windows = plan_windows(head, 256)
+        windows = plan_windows(head, default_model().halo.encoder)
         return sum(window.reach.width * window.reach.height for window in windows) / (width * height)
 
     assert computed_per_pixel(12288, 8192) < 1.1 * computed_per_pixel(3904, 2560)
