@@ -70,7 +70,7 @@ class Halo:
 
     Attributes:
         encoder: as measured: one symbol in some thousands may be rounded otherwise.
-        decoder: as measured: pixels of photographs are the same but for float rounding.
+        decoder: as measured: pixels of photographs are the same but for rounding.
     """
 
     encoder: int
