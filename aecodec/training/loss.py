@@ -69,15 +69,19 @@ def robust_mean(losses: Tensor) -> Tensor:
     One picture in some ten thousand can drive the networks out of their range, with a loss of a million: its
     gradient would be all that a step follows, and the optimiser's moments remember it for hundreds of steps.
     """
-    limit = OUTLIER * ops.median(ops.stop_gradient(losses))
-    # Not a comparison for "above": a loss that is not finite must count, so that the step is refused.
-    outlier = ops.logical_and(losses > limit, ops.isfinite(losses))
-    return ops.sum(ops.where(outlier, ops.zeros_like(losses), losses)) / losses.shape[0]
+    return ops.sum(ops.where(_outliers(losses), ops.zeros_like(losses), losses)) / losses.shape[0]
 
 
 def count_outliers(losses: np.ndarray) -> int:
     """How many samples `robust_mean` left out, (steps, batch) -> a number."""
-    return int(np.sum((losses > OUTLIER * np.median(losses, axis=1, keepdims=True)) & np.isfinite(losses)))
+    return int(np.sum(ops.convert_to_numpy(_outliers(losses))))
+
+
+def _outliers(losses: Tensor) -> Tensor:
+    """Which samples lie far above the median of their batch, (..., batch) -> bool of the same shape."""
+    limit = OUTLIER * ops.median(ops.stop_gradient(losses), axis=-1, keepdims=True)
+    # A loss that is not finite is none of them: it must count, so that the step is refused.
+    return ops.logical_and(losses > limit, ops.isfinite(losses))
 
 
 @lru_cache

@@ -106,13 +106,14 @@ class TrainingPlan:
         """Linear warm-up to the peak, flat, then linear to zero.
 
         Args:
-            progress: the share of the budget that is spent, 0..1.
+            progress: the share of the budget that is spent, 0..1 and, in the last call, more.
             step: steps taken.
         """
         rise = min(1.0, (step + 1) / WARM_UP)
-        if progress <= self.anneal_from or self.anneal_from == 1:
+        spent = min(progress, 1.0)
+        if spent <= self.anneal_from:
             return self.learning_rate * rise
-        return self.learning_rate * rise * max(0.0, (1.0 - progress) / (1.0 - self.anneal_from))
+        return self.learning_rate * rise * (1.0 - spent) / (1.0 - self.anneal_from)
 
     def to_dict(self) -> dict[str, Any]:
         """Field names and values as JSON takes them."""

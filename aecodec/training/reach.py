@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import product
 
 import numpy as np
 
@@ -56,11 +58,11 @@ def decoder_halo(runtime: Runtime, pictures: Sequence[np.ndarray], bound: int, l
         Pixels, a multiple of 64, up to ``bound``.
     """
 
-    def middle(picture: np.ndarray, level: int, halo: int) -> np.ndarray:
-        z, r = runtime.encode(picture.astype(np.float32), level)
-        return _middle_pixels(runtime, z, r, level, halo)
+    def middles() -> Iterator[Callable[[int], np.ndarray]]:
+        for picture, level in product(pictures, levels):
+            yield partial(_middle_pixels, runtime, *runtime.encode(picture.astype(np.float32), level), level)
 
-    return _least_halo(middle, _close, pictures, bound, levels)
+    return _least_halo(middles(), _close, bound)
 
 
 def _middle_pixels(runtime: Runtime, z: np.ndarray, r: np.ndarray, level: int, halo: int) -> np.ndarray:
@@ -99,35 +101,27 @@ def encoder_halo(runtime: Runtime, pictures: Sequence[np.ndarray], bound: int, l
     Returns:
         Pixels, a multiple of 64, up to ``bound``.
     """
-
-    def middle(picture: np.ndarray, level: int, halo: int) -> np.ndarray:
-        return _middle_symbols(runtime, picture, level, halo)
-
-    return _least_halo(middle, _agree, pictures, bound, levels)
+    middles = (partial(_middle_symbols, runtime, *case) for case in product(pictures, levels))
+    return _least_halo(middles, _agree, bound)
 
 
 def _least_halo(
-    middle: Callable[[np.ndarray, int, int], np.ndarray],
+    middles: Iterable[Callable[[int], np.ndarray]],
     agree: Callable[[np.ndarray, np.ndarray], bool],
-    pictures: Sequence[np.ndarray],
     bound: int,
-    levels: Sequence[int],
 ) -> int:
-    """The least halo with which ``middle`` of each picture, at each level, agrees with that of the bound.
+    """The least halo, a multiple of 64, with which each of the middles agrees with what the bound gives.
 
     Args:
-        middle: (picture, level, halo) -> what the middle gets.
-        agree: whether two of them do.
-        pictures: of `scenes`.
+        middles: for each picture and level, halo -> what the middle of the picture gets with it.
+        agree: whether two of those do.
         bound: pixels.
-        levels: to measure at.
     """
     halo = HYPER_PATCH
-    for picture in pictures:
-        for level in levels:
-            whole = middle(picture, level, bound)
-            while halo < bound and not agree(middle(picture, level, halo), whole):
-                halo += HYPER_PATCH
+    for middle in middles:
+        whole = middle(bound)
+        while halo < bound and not agree(middle(halo), whole):
+            halo += HYPER_PATCH
     return halo
 
 

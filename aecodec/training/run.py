@@ -189,6 +189,7 @@ class TrainingRun:
                 strict=True,
             )
         )
+        finite = norms[np.isfinite(norms)]
         elapsed = time.monotonic() - self._recent_since
         operations = self._recent_pixels * self._operations_per_pixel / elapsed
         self._recent_pixels = 0
@@ -199,10 +200,8 @@ class TrainingRun:
             "bits_per_pixel": float(np.mean(rates)),
             "psnr": float(np.mean(psnr(distortions))),
             "outliers": outliers,
-            "gradient_norm": float(np.median(norms[np.isfinite(norms)]))
-            if np.isfinite(norms).any()
-            else np.nan,
-            "not_finite": int(np.sum(~np.isfinite(norms))),
+            "gradient_norm": float(np.median(finite)) if len(finite) else np.nan,
+            "not_finite": len(norms) - len(finite),
             "learning_rate": self.learning_rate,
             "seconds_per_step": elapsed / len(norms),
             "samples_per_second": len(losses) / elapsed,
