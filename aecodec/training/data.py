@@ -32,6 +32,14 @@ class PictureSet:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    def __add__(self, other: PictureSet) -> PictureSet:
+        return PictureSet(self.names + other.names, self.pictures + other.pictures)
+
+    @property
+    def pixels(self) -> int:
+        """Of all pictures together."""
+        return sum(pixels.shape[0] * pixels.shape[1] for pixels in self.pictures)
+
 
 @dataclass(frozen=True)
 class CropPlan:

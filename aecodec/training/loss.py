@@ -20,8 +20,8 @@ BORDER_EMPHASIS_EXPONENT = -1 / 6
 """Of lambda: the lower the rate, the clearer would be the grid. From 0.30 to 0.10 over the rate scale."""
 
 
-OUTLIER = 10.0
-"""Samples with so many times the median loss of their batch do not count."""
+OUTLIER = 5.0
+"""A sample's loss counts fully up to so many times the median of its batch, and by its logarithm beyond."""
 
 
 @dataclass(frozen=True)
@@ -62,26 +62,27 @@ def rate_distortion(result: TrainingPass, pixels: Tensor, lambdas: Tensor) -> Ra
 
 
 def robust_mean(losses: Tensor) -> Tensor:
-    """The mean over samples, (batch,) -> (), in which those far above the median count as 0.
+    """The mean over samples, (batch,) -> (), in which what lies far above the median counts by its logarithm.
 
     Of one or two samples none is far above their median.
 
     One picture in some ten thousand can drive the networks out of their range, with a loss of a million: its
     gradient would be all that a step follows, and the optimiser's moments remember it for hundreds of steps.
+    Beyond the limit the gradient is that of limit * log(loss): it leads back, at the pace of the others.
     """
-    return ops.sum(ops.where(_outliers(losses), ops.zeros_like(losses), losses)) / losses.shape[0]
+    limit = _outlier_limit(losses)
+    beyond = limit * (1.0 + ops.log(ops.maximum(losses, limit) / limit))
+    return ops.mean(ops.where(losses > limit, beyond, losses))
 
 
 def count_outliers(losses: np.ndarray) -> int:
-    """How many samples `robust_mean` left out, (steps, batch) -> a number."""
-    return int(np.sum(ops.convert_to_numpy(_outliers(losses))))
+    """How many samples `robust_mean` compresses, (steps, batch) -> a number."""
+    return int(np.sum(ops.convert_to_numpy(losses > _outlier_limit(losses))))
 
 
-def _outliers(losses: Tensor) -> Tensor:
-    """Which samples lie far above the median of their batch, (..., batch) -> bool of the same shape."""
-    limit = OUTLIER * ops.median(ops.stop_gradient(losses), axis=-1, keepdims=True)
-    # A loss that is not finite is none of them: it must count, so that the step is refused.
-    return ops.logical_and(losses > limit, ops.isfinite(losses))
+def _outlier_limit(losses: Tensor) -> Tensor:
+    """(..., batch) -> (..., 1); no gradient."""
+    return OUTLIER * ops.median(ops.stop_gradient(losses), axis=-1, keepdims=True)
 
 
 @lru_cache

@@ -21,6 +21,7 @@ class TrainingPlan:
     Attributes:
         data: folders of pictures and tar shards.
         out: folder of the checkpoint and the log.
+        drawn: the share of the training pixels, from 0 to below 1, that is drawn (`training.drawings`).
         preset: a name out of `PRESETS`.
         steps: budget in steps, rounded up to whole calls.
         steps_per_call: steps that the device takes in one call: 10 on a GPU, which would wait for Python
@@ -50,6 +51,7 @@ class TrainingPlan:
 
     data: tuple[Path, ...]
     out: Path = Path("runs/base")
+    drawn: float = 0.08
     preset: str = "base"
     steps: int = 1_000_000
     steps_per_call: int = 1
@@ -93,6 +95,7 @@ class TrainingPlan:
                 side >= HYPER_PATCH and side % HYPER_PATCH == 0 for side in crops
             ),
             "large_crop_from, anneal_from and average in 0..1": all(0 <= share <= 1 for share in shares),
+            "drawn from 0 to below 1": 0 <= self.drawn < 1,
             "evaluate_every and seed of 0 at least": min(self.evaluate_every, self.seed) >= 0,
             "resume where keep_schedule is set": self.resume is not None or not self.keep_schedule,
         }

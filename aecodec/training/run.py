@@ -17,8 +17,9 @@ from aecodec.networks.transforms import linear_transform_from_patches
 from aecodec.networks.weights import assign_arrays
 from aecodec.training.backends import Batch, StepResults, make_trainer
 from aecodec.training.checkpoint import averaged_weights, load_checkpoint, save_checkpoint, start_average
-from aecodec.training.data import draw_crops, draw_levels, draw_patches, load_pictures
+from aecodec.training.data import PictureSet, draw_crops, draw_levels, draw_patches, load_pictures
 from aecodec.training.device import device_limit, operations_per_pixel
+from aecodec.training.drawings import with_drawings
 from aecodec.training.evaluation import Evaluation
 from aecodec.training.log import Log
 from aecodec.training.loss import count_outliers, psnr
@@ -26,6 +27,7 @@ from aecodec.training.optimizer import make_optimizer
 from aecodec.training.plan import TrainingPlan
 
 KLT_PATCHES = 60_000
+DRAWN_SIDE = 512
 CHECKPOINT_FILE = "checkpoint.npz"
 LOG_FILE = "log.jsonl"
 
@@ -57,11 +59,13 @@ class TrainingRun:
         self.checkpoint = plan.out / CHECKPOINT_FILE
         self._log = Log(plan.out / LOG_FILE)
         keras.utils.set_random_seed(plan.seed)
-        self._pictures, held_out = load_pictures(plan.data, minimum_side=max(plan.crop, plan.large_crop))
+        largest_crop = max(plan.crop, plan.large_crop)
+        pictures, held_out = load_pictures(plan.data, minimum_side=largest_crop)
         self.model = Autoencoder(PRESETS[plan.preset], dtype=plan.precision)
         self.optimizer = make_optimizer(plan.optimizer, clip_norm=plan.clip_norm, average=plan.average)
         self.optimizer.build(self.model.trainable_variables)
-        self.step, seconds = self._set_weights()
+        self.step, seconds = self._set_weights(pictures)
+        self._pictures = with_drawings(pictures, plan.drawn, max(DRAWN_SIDE, largest_crop), plan.seed)
         self._trainer = make_trainer(self.model, self.optimizer, self._pictures, plan.seed)
         self._operations_per_pixel = operations_per_pixel(PRESETS[plan.preset])
         self._device_limit = device_limit()
@@ -152,11 +156,15 @@ class TrainingRun:
         save_checkpoint(self.checkpoint, self.model, self.optimizer, progress)
         self._saved_at = time.monotonic()
 
-    def _set_weights(self) -> tuple[int, float]:
-        """Set what training starts from; returns the steps and the seconds that were spent before."""
+    def _set_weights(self, pictures: PictureSet) -> tuple[int, float]:
+        """Set what training starts from; returns the steps and the seconds that were spent before.
+
+        Args:
+            pictures: whose principal components fresh weights start from.
+        """
         source, architecture = self.plan.resume, self.model.architecture
         if source is None:
-            patches = draw_patches(self._pictures, KLT_PATCHES, PATCH)
+            patches = draw_patches(pictures, KLT_PATCHES, PATCH)
             transform = linear_transform_from_patches(patches, architecture.latent_channels)
             self.model.set_linear_transform(transform)
         elif self.plan.keep_schedule:

@@ -30,6 +30,7 @@ def _option(name: str, default: Any, text: str) -> Callable[[_Command], _Command
     show_default=True,
     help="Folder of the checkpoint and the log.",
 )
+@_option("--drawn", _P.drawn, "Share of the training pixels that is drawn, not photographed.")
 @click.option("--preset", type=click.Choice(sorted(PRESETS)), default=_P.preset, show_default=True)
 @_option("--steps", _P.steps, "Budget in steps.")
 @_option("--steps-per-call", _P.steps_per_call, "Steps in one call of the device; 10 for a GPU.")

@@ -37,6 +37,8 @@ SHARES = st.floats(0, 1)
         ("anneal_from", -0.1),
         ("average", 1.5),
         ("evaluate_every", -1),
+        ("drawn", -0.1),
+        ("drawn", 1.0),
         ("seed", -1),
         ("keep_schedule", True),
     ],
