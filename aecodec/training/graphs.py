@@ -145,8 +145,7 @@ class GraphBuilder(LayerBuilder):
     def rate_distortion_round(self, scaled: str, indices: str, strength: str) -> str:
         """`aecodec.networks.quantisation.rate_distortion_round`."""
         magnitude = self.node("Abs", scaled)
-        indices = self.node("Cast", indices, to=TensorProto.INT32)
-        first, further = (self.looked_up(row, indices) for row in rounding_offsets())
+        first, further = self.looked_up(rounding_offsets(), indices)
         larger = self.node("GreaterOrEqual", magnitude, self.constant(np.float32(1.5)))
         offset = self.node("Where", larger, further, first)
         offset = self.node("Mul", strength, offset)
@@ -155,14 +154,18 @@ class GraphBuilder(LayerBuilder):
         rounded = self.node("Floor", self.node("Add", magnitude, threshold))
         return self.node("Mul", self.node("Sign", scaled), self.node("Relu", rounded))
 
-    def looked_up(self, table: np.ndarray, indices: str) -> str:
-        """Entries of a table (entries,) by int32 indices, one for each latent; a `Gather` takes four times as
-        long as a `GatherElements` from a copy of the table for each row of positions.
+    def looked_up(self, tables: np.ndarray, indices: str) -> list[str]:
+        """Entries of tables (tables, entries) by table indices, one for each latent; a `Gather` takes four
+        times as long as a `GatherElements` from a copy of the table for each row of positions.
         """
         rows, columns = self.size(PATCH)
-        copies = self.shared("Expand", self.constant(table[None]), self.sizes(rows, len(table)))
-        found = self.node("GatherElements", copies, self.reshape(indices, rows, -1), axis=1)
-        return self.reshape(found, 1, rows, columns, self.architecture.latent_channels)
+        by_row = self.reshape(self.node("Cast", indices, to=TensorProto.INT32), rows, -1)
+        found = []
+        for table in tables:
+            copies = self.shared("Expand", self.constant(table[None]), self.sizes(rows, len(table)))
+            entries = self.node("GatherElements", copies, by_row, axis=1)
+            found.append(self.reshape(entries, 1, rows, columns, self.architecture.latent_channels))
+        return found
 
     def gain(self, path: str, level_weights: str, channels: int) -> str:
         """The exponential of a clipped table of the level, (1, channels)."""

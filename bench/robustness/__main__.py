@@ -1,4 +1,4 @@
-"""``python -m bench.robustness``: kill, panorama, truncate, threads."""
+"""``python -m bench.robustness``: kill, panorama, patterns, truncate, threads."""
 
 from __future__ import annotations
 
@@ -88,6 +88,18 @@ def panorama(
     pictures = _pictures(images, None)
     plan = PanoramaPlan(pictures, model, megapixels, quality, f".{source}", repeats, regions, work)
     _finish("panorama", output, lambda report: run(plan, report))
+
+
+@main.command()
+@_model_option
+@_output_option
+@click.option("--side", type=click.IntRange(16), default=256, show_default=True, help="Pixels of each.")
+def patterns(model: str | None, output: Path | None, side: int) -> None:
+    """Compare saturated stripes, chequers and noise with JPEG; write a table (.md), too."""
+    from bench.robustness.patterns import PatternsPlan, run, table
+
+    plan = PatternsPlan(model, side)
+    _finish("patterns", output, lambda report: run(plan, report), table)
 
 
 @main.command()
