@@ -331,6 +331,31 @@ def startup(repeats: int, output: Path | None) -> None:
 
 
 @main.command()
+@_images_option
+@click.option("-q", "--quality", type=click.FloatRange(1, 100), default=75, show_default=True)
+@click.option("--model", help="Model of aecodec: name or id.")
+@click.option("--output", type=click.Path(path_type=Path), help="[default: bench/results/previews.json]")
+def previews(images: Path | None, quality: float, model: str | None, output: Path | None) -> None:
+    """Measure how near previews are to the means of decoded pixels, and how long they take."""
+    from bench.images import ImagesError, find_images
+    from bench.previews import measure_all
+    from bench.progress import Progress
+    from bench.results import RESULTS, write_rows
+
+    try:
+        _, pictures = find_images(images)
+    except ImagesError as error:
+        raise click.ClickException(str(error)) from error
+    content = measure_all(pictures, quality, model, Progress().update)
+    write_rows(content, output or RESULTS / "previews.json")
+    for row in content["rows"]:
+        click.echo(
+            f"1/{row['scale']}: {row['mean_psnr']:.1f} dB from the means of decoded pixels "
+            f"({row['least_psnr']:.1f} at least), {row['time_share']:.0%} of the time"
+        )
+
+
+@main.command()
 @click.option("--fresh", is_flag=True, help="From scratch: do not use finished points.")
 @click.option("--parts", help="Comma-separated. [default: all]")
 @click.option("--plan", "show", is_flag=True, help="Only print the commands.")

@@ -61,6 +61,7 @@ PARTS = (
         "rd", ("rd", "--codecs", TABLE_CODECS), "the table of BD-rates, SSIMULACRA 2, the plot", cached=True
     ),
     Part("graphics", ("graphics",), "text, drawings and screenshots against WebP", cached=True),
+    Part("previews", ("previews",), "dB of previews, and their time", cached=False),
     Part("report", ("report",), "bench/report/: BD-rates and plot out of the results", cached=False),
 )
 """Short parts first: what is wrong shows early. The report needs those before it."""

@@ -51,7 +51,7 @@ def test_the_time_of_each_part_is_written_and_a_failure_ends_the_run(
     content = json.loads((tmp_path / "readme.json").read_text())
     assert [(row["part"], row["exit_code"]) for row in content["rows"]] == [("startup", 0), ("speed", 3)]
     assert content["rows"][1]["command"].endswith("--codecs aecodec,jpeg,webp,avif --fresh")
-    assert said[0] == "[1/5] python -m bench startup"
+    assert said[0] == "[1/6] python -m bench startup"
 
 
 def test_the_plan_can_be_read_without_running_it() -> None:
