@@ -5,6 +5,10 @@ average/<name>      float32, their exponential moving average
 optimizer/<number>  the optimiser's variables in their order
 normaliser          float32 (latent channels,)
 progress/<name>     numbers: steps and seconds
+
+A file of averages has ``average/``, the large kernels as float16, ``normaliser`` and ``progress/`` alone:
+little enough to be carried away from a device. Training starts from it as from a checkpoint, but cannot keep
+the schedule.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import numpy as np
 
 from aecodec.errors import InputError
 from aecodec.networks.autoencoder import Autoencoder
-from aecodec.networks.weights import variable_name
+from aecodec.networks.weights import HALF_PRECISION_FROM, variable_name
 
 
 def weights_of(model: Autoencoder) -> dict[str, np.ndarray]:
@@ -88,11 +92,29 @@ def save_checkpoint(
     arrays |= {f"average/{name}": array for name, array in averaged_weights_of(model, optimizer).items()}
     for number, variable in enumerate(optimizer.variables):
         arrays[f"optimizer/{number}"] = np.asarray(keras.ops.convert_to_numpy(variable))
-    arrays["normaliser"] = _float32(model.normaliser)
-    arrays |= {f"progress/{name}": np.array(value) for name, value in progress.items()}
+    _write(path, model, arrays, progress)
+
+
+def save_averages(
+    path: Path, model: Autoencoder, optimizer: keras.optimizers.Optimizer, progress: Mapping[str, float]
+) -> None:
+    """Write a file of averages, about an eighth of a checkpoint; arguments as for `save_checkpoint`."""
+    averages = averaged_weights_of(model, optimizer).items()
+    _write(path, model, {f"average/{name}": _compact(name, array) for name, array in averages}, progress)
+
+
+def _compact(name: str, array: np.ndarray) -> np.ndarray:
+    """Large kernels as float16, as a model folder has them, but for those that become integers."""
+    half = name.endswith("/kernel") and array.size >= HALF_PRECISION_FROM
+    return array.astype(np.float16) if half and not name.startswith("scale_network/") else array
+
+
+def _write(path: Path, model: Autoencoder, arrays: Mapping[str, Any], progress: Mapping[str, float]) -> None:
+    stored: dict[str, Any] = {**arrays, "normaliser": _float32(model.normaliser)}
+    stored |= {f"progress/{name}": np.array(value) for name, value in progress.items()}
     temporary = path.with_suffix(".partial.npz")
     with temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
+        np.savez(stream, **stored)
     temporary.replace(path)
 
 
@@ -101,11 +123,13 @@ def load_checkpoint(
 ) -> dict[str, float]:
     """Restore weights and, where given, the optimiser; returns the progress that was saved.
 
+    Of a file of averages these are the weights.
+
     Raises:
         InputError: the file is no checkpoint, or one of another architecture or optimiser.
     """
     arrays = read_checkpoint(path)
-    set_weights(model, part(arrays, "weights/"))
+    set_weights(model, part(arrays, "weights/") or part(arrays, "average/"))
     model.normaliser.assign(arrays["normaliser"])
     if optimizer is not None:
         _set_optimizer(optimizer, part(arrays, "optimizer/"), path)

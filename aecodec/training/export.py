@@ -176,7 +176,9 @@ def command(
     is_default: bool,
     notes: dict[str, str],
 ) -> None:
-    """Export the averaged weights of the checkpoint SOURCE to the model FOLDER; fit its tables on DATA."""
+    """Export the averaged weights of SOURCE, a checkpoint or the averages beside it, to the model FOLDER; fit
+    its tables on DATA.
+    """
     arrays = checkpoint.read_checkpoint(source)
     training, held_out = load_pictures(data, minimum_side=CROP)
     account = {

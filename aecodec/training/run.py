@@ -16,7 +16,13 @@ from aecodec.networks.autoencoder import Autoencoder
 from aecodec.networks.transforms import linear_transform_from_patches
 from aecodec.networks.weights import assign_arrays
 from aecodec.training.backends import Batch, StepResults, make_trainer
-from aecodec.training.checkpoint import averaged_weights, load_checkpoint, save_checkpoint, start_average
+from aecodec.training.checkpoint import (
+    averaged_weights,
+    load_checkpoint,
+    save_averages,
+    save_checkpoint,
+    start_average,
+)
 from aecodec.training.data import PictureSet, draw_crops, draw_levels, draw_patches, load_pictures
 from aecodec.training.device import device_limit, operations_per_pixel
 from aecodec.training.drawings import with_drawings
@@ -29,6 +35,7 @@ from aecodec.training.plan import TrainingPlan
 KLT_PATCHES = 60_000
 DRAWN_SIDE = 512
 CHECKPOINT_FILE = "checkpoint.npz"
+AVERAGES_FILE = "averages.npz"
 LOG_FILE = "log.jsonl"
 
 
@@ -150,10 +157,11 @@ class TrainingRun:
         self._recent_since += time.monotonic() - began
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint, and beside it its averages alone."""
         self._trainer.synchronise()
         progress = {"step": self.step, "seconds": self.seconds}
         save_checkpoint(self.checkpoint, self.model, self.optimizer, progress)
+        save_averages(self.plan.out / AVERAGES_FILE, self.model, self.optimizer, progress)
         self._saved_at = time.monotonic()
 
     def _set_weights(self, pictures: PictureSet) -> tuple[int, float]:

@@ -49,7 +49,7 @@ def _option(name: str, default: Any, text: str) -> Callable[[_Command], _Command
 @click.option(
     "--resume",
     type=click.Path(exists=True, path_type=Path),
-    help="A checkpoint, or the folder of a released model, whose weights to start from.",
+    help="A checkpoint, averages, or the folder of a released model: weights to start from.",
 )
 @click.option(
     "--keep-schedule", is_flag=True, help="With --resume: go on where the checkpoint's schedule stood."

@@ -20,6 +20,7 @@ from aecodec.training.checkpoint import (
     load_checkpoint,
     part,
     read_checkpoint,
+    save_averages,
     save_checkpoint,
     set_weights,
     start_average,
@@ -96,6 +97,24 @@ def test_weights_alone_may_be_read_for_another_optimiser(
         load_checkpoint(saved, other, optimizer)
     load_checkpoint(saved, other, None)
     assert differing(weights_of(other), weights_of(trained[0])) == 0
+
+
+def test_averages_alone_are_weights_to_start_from_but_no_schedule_to_keep(
+    trained: tuple[Autoencoder, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "averages.npz"
+    save_averages(path, *trained, PROGRESS)
+    other = fresh_autoencoder(1)
+    assert load_checkpoint(path, other, None) == PROGRESS
+    for name, expected in averaged_weights_of(*trained).items():
+        exact = name.startswith("scale_network/") or not name.endswith("/kernel")
+        np.testing.assert_allclose(weights_of(other)[name], expected, rtol=0 if exact else 2**-10)
+    assert {array.dtype for array in part(read_checkpoint(path), "average/").values()} == {
+        np.dtype(np.float16),
+        np.dtype(np.float32),
+    }
+    with pytest.raises(InputError, match="optimiser"):
+        load_checkpoint(path, other, optimizer_of(other))
 
 
 @pytest.mark.parametrize("change", ["missing", "misshapen"])

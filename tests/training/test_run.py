@@ -92,6 +92,7 @@ def test_a_run_reports_measures_and_saves_when_it_is_time(plan: Plans) -> None:
     made = plan(steps=5, evaluate_every=3)
     path = TrainingRun(made).run()
     assert path == made.out / "checkpoint.npz"
+    assert (made.out / "averages.npz").stat().st_size < path.stat().st_size / 4
     assert int(read_checkpoint(path)["progress/step"]) == 5
     log = log_of(made)
     assert [line["event"] for line in log] == [
