@@ -1,16 +1,20 @@
 """Finished points on disk, so that a run can be interrupted and goes on where it was.
 
-One file of JSON lines per codec and state of it: settings, library versions, model and source code are in
-its name's hash, so that points of another state are not mistaken for this one's.
+One file of JSON lines per codec and state of it: settings, library versions, model and source code, that of
+the metrics included, are in its name's hash, so that points of another state are not mistaken for this one's.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
+from bench import codecs, metrics
 from bench.codecs import Codec
 from bench.machine import ROOT
 from bench.results import Point
@@ -28,7 +32,8 @@ class PointCache:
     """
 
     def __init__(self, codec: Codec, folder: Path = CACHE) -> None:
-        self._path = folder / f"{codec.name}-{fingerprint(codec)}.jsonl"
+        state = f"{fingerprint(codec)} {source_digest(metrics)} {metrics.versions()}"
+        self._path = folder / f"{codec.name}-{hashlib.sha256(state.encode()).hexdigest()[:12]}.jsonl"
         self._points = self._read()
 
     def get(self, image_sha256: str, quality: float, metrics: Sequence[str]) -> Point | None:
@@ -64,12 +69,19 @@ class PointCache:
 
 
 def fingerprint(codec: Codec) -> str:
-    """A hash of everything that a codec's points depend on besides picture and quality."""
+    """A hash of everything that a codec's files and pixels depend on besides picture and quality."""
     state = {
         "format": _FORMAT,
         "class": type(codec).__name__,
         "settings": codec.settings(),
         "versions": codec.versions(),
         "identity": codec.identity(),
+        "source": [source_digest(codecs.base), source_digest(sys.modules[type(codec).__module__])],
     }
     return hashlib.sha256(json.dumps(state, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+@functools.lru_cache(maxsize=32)
+def source_digest(module: ModuleType) -> str:
+    """SHA-256 of a module's file."""
+    return hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()

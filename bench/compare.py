@@ -92,6 +92,7 @@ AGREEMENTS = (
     ("jpeg", "jpeg"),
     ("webp", "webp"),
     ("jpeg2000", "jpeg2000"),
+    ("avif", "av1"),
     ("avif-444-psnr", "av1"),
     ("avif-444", "av1"),
     ("avif-slow", "av1"),

@@ -75,7 +75,7 @@ def _markdown(block: Block) -> str:
             rule = ["---", *["---:"] * (len(header) - 1)]
             return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
         case Figure(name, caption):
-            return f"![{caption}]({name}.png)"
+            return f"![{caption}]({name}.svg)"
         case Pictures(items):
             return "\n".join(f"- {caption}" for caption, _ in items)
 

@@ -26,6 +26,8 @@ from bench.results import PUBLISHED, RESULTS, Result, read_results
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
+    from bench.compare import Comparison
+
 SIZE = (960, 640)
 """Width and height of every picture."""
 FOLDER = ROOT / "bench" / "cache" / "graphics"
@@ -243,10 +245,15 @@ def table(results: Sequence[Result], sizes: dict[str, dict[str, int]]) -> str:
         rows.append(
             [image, *found, largest, *(f"{sizes[image][kind]:,}" for kind in ("webp-lossless", "png"))]
         )
-    rows.append(["mean", *("" if c.mean is None else f"{c.mean:+.0f} %" for c in comparisons), "", "", ""])
+    rows.append(["mean", *map(_mean_cell, comparisons), "", "", ""])
     against = [f"against {other.label}" for other in others]
     header = ["Picture", *against, "largest file", "lossless WebP", "PNG"]
     return to_markdown([Table(header, rows)])
+
+
+def _mean_cell(comparison: Comparison) -> str:
+    count = len(comparison.images)
+    return "" if comparison.mean is None else f"{comparison.mean:+.0f} % ({count} pictures)"
 
 
 def _cell(found: BdRate | None) -> str:

@@ -35,12 +35,14 @@ class Coded:
         bytes: size of the file; of the source's file for the original.
         psnr: PSNR-RGB in dB, None for the original.
         pixels: uint8 (height, width, 3).
+        too_large: whether even the codec's smallest file is above the target.
     """
 
     label: str
     bytes: int
     psnr: float | None
     pixels: Pixels
+    too_large: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ def exhibit(
     for codec in codecs:
         data = largest_within(codec, pixels, target)
         decoded = codec.decode(data)
-        versions.append(Coded(codec.label, len(data), psnr_rgb(pixels, decoded), decoded))
+        psnr = psnr_rgb(pixels, decoded)
+        versions.append(Coded(codec.label, len(data), psnr, decoded, too_large=len(data) > target))
     return Exhibit(image.name, target, versions, busiest(pixels, [v.pixels for v in versions[1:]]))
 
 
@@ -185,7 +188,8 @@ def _options(item: Exhibit, chosen: int) -> str:
 
 def _caption(version: Coded) -> str:
     quality = "" if version.psnr is None else f", {version.psnr:.2f} dB"
-    return html.escape(f"{version.label}: {version.bytes:,} bytes{quality}")
+    note = " (its smallest file)" if version.too_large else ""
+    return html.escape(f"{version.label}: {version.bytes:,} bytes{quality}{note}")
 
 
 def _crop_style(item: Exhibit, width: int, height: int) -> str:

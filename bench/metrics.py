@@ -160,6 +160,16 @@ def unavailable(metric: str) -> str | None:
     return None
 
 
+def versions() -> dict[str, str]:
+    """Of the libraries that metrics use."""
+    from importlib import metadata
+
+    try:
+        return {"ssimulacra2": metadata.version("ssimulacra2")}
+    except metadata.PackageNotFoundError:
+        return {}
+
+
 def measure(metrics: Sequence[str], original: Pixels, decoded: Pixels) -> dict[str, float]:
     """All the named metrics, except MS-SSIM where the picture is too small for it."""
     small = min(original.shape[:2]) < 161

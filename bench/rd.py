@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,15 +115,43 @@ def run(plan: Plan, report: Report, *, fresh: bool = False) -> list[Result]:
 
 
 def measure_all(tasks: Sequence[Task], jobs: int) -> Iterable[tuple[Task, Point]]:
-    """Measure tasks and yield each as it is finished; in this process for one job."""
+    """Measure tasks and yield each as it is finished; in this process for one job.
+
+    A codec that ends its worker process (a crash in a library) becomes a failure of its point: what was
+    under way then is measured again, each task in a process of its own, and the rest goes on.
+    """
     if jobs == 1 or not tasks:
         for task in tasks:
             yield task, measure_point(task)
         return
+    left = dict.fromkeys(tasks)
+    while left:
+        begun: set[Task] = set()
+        try:
+            for task, point in _with_pool(list(left), jobs, begun):
+                del left[task]
+                yield task, point
+        except BrokenProcessPool:
+            for task in [task for task in left if task in begun]:
+                del left[task]
+                yield task, _measure_alone(task)
+
+
+def _measure_alone(task: Task) -> Point:
+    """A point from a process of its own; the end of that process is its failure."""
+    try:
+        ((_, point),) = _with_pool([task], 1, set())
+    except BrokenProcessPool as error:
+        return Point(image=task.image.name, quality=task.quality, failure=f"The process ended: {error}")
+    return point
+
+
+def _with_pool(tasks: Sequence[Task], jobs: int, begun: set[Task]) -> Iterable[tuple[Task, Point]]:
+    """Measure tasks in processes, and note those that were handed out."""
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks of libraries in use
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_ignore_interrupts)
     try:
-        yield from _drain(pool, tasks, ahead=4 * jobs)
+        yield from _drain(pool, tasks, 4 * jobs, begun)
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
@@ -167,12 +196,15 @@ def _compare_decodings(
     return point
 
 
-def _drain(pool: Executor, tasks: Sequence[Task], ahead: int) -> Iterable[tuple[Task, Point]]:
+def _drain(
+    pool: Executor, tasks: Sequence[Task], ahead: int, begun: set[Task]
+) -> Iterable[tuple[Task, Point]]:
     """Feed the pool a few tasks at a time, so that an interruption has little to cancel."""
     waiting = iter(tasks)
     running: dict[Future[Point], Task] = {}
     while True:
         for task in waiting:
+            begun.add(task)
             running[pool.submit(measure_point, task)] = task
             if len(running) >= ahead:
                 break

@@ -155,9 +155,11 @@ def _overview(image_set: ImageSet) -> list[Block]:
             _mean_of(against_jpeg),
             _percent(against_vtm.average if against_vtm else None),
             _range_of(average),
+            _range_of(against_vtm.average if against_vtm else None),
         ]
         rows.append((average.percent if average else float("inf"), cells))
-    header = ["Codec", "vs JPEG 4:2:0", "per picture", "vs VTM 9.1, published", "PSNR range"]
+    header = ["Codec", "vs JPEG 4:2:0", "per picture", "vs VTM 9.1, published"]
+    header += ["PSNR compared with JPEG", "with VTM"]
     return [
         Heading(3, "BD-rate, PSNR-RGB"),
         Table(header, [cells for _, cells in sorted(rows, key=lambda row: row[0])]),
@@ -180,13 +182,14 @@ def _judged_tables(image_set: ImageSet) -> list[Block]:
             if all(c.average is None for c in comparisons):
                 continue
             label = other.label + (", published" if other.published else "")
-            rows.append([label, *(_both(comparison) for comparison in comparisons)])
+            rows.append([label, *(_both(comparison, len(judged.images)) for comparison in comparisons)])
         blocks += [
             Heading(3, f"{judged.label} against every other codec"),
             Table(["Against", *(LABELS[metric] for metric in metrics)], rows),
             Paragraph(
                 "BD-rate of the averaged curves; in brackets the mean of the pictures' BD-rates, from the "
-                "best to the worst picture."
+                "best to the worst picture, and how many they are where a curve does not rise or curves do "
+                "not overlap on some."
             ),
         ]
         blocks += _worst_pictures(image_set, judged)
@@ -243,7 +246,8 @@ def _failures(image_set: ImageSet) -> list[Block]:
         Table(["Codec", "Picture", "Quality", "What went wrong"], rows)
         if rows
         else Paragraph(
-            "None: every file was decoded twice, to the size of its source and to the same pixels."
+            "None: every file was decoded twice, to the size of its source and to the same pixels, as far as "
+            "the codec's tolerance asks for (aecodec: one level between machines; the others: none)."
         )
     )
     if differing:
@@ -268,7 +272,8 @@ def _provenance(image_set: ImageSet) -> list[Block]:
     for result in image_set.measured:
         run = result.about.get("run", {})
         codec = result.about.get("codec", {})
-        settings = ", ".join(f"{key} {value}" for key, value in codec.get("settings", {}).items())
+        named = {**codec.get("settings", {}), **{k: v for k, v in codec.items() if k == "processor"}}
+        settings = ", ".join(f"{key} {value}" for key, value in named.items())
         model = codec.get("model_id", "")
         rows.append([result.label, result.description, settings, model, str(run.get("commit", ""))[:12]])
     runs = [result.about["run"] for result in image_set.measured if "run" in result.about]
@@ -294,7 +299,7 @@ def speed_blocks(speed: Mapping[str, Any], drawn: list[plots.Plot]) -> list[Bloc
         Paragraph(
             f"{_machine(run['machine'])}; {run['date']}, commit {str(run['commit'])[:12]}, {run['command']}. "
             f"{speed['pictures']}. Whole processes: {speed['processes']} Times are medians; in brackets "
-            "least and most."
+            "least and most, and the number of runs."
         ),
     ]
     loads = [row["load"] for row in speed["rows"]]
@@ -330,7 +335,7 @@ def _speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         for operation in ("encode", "decode"):
             times = row[operation]
             timed += [
-                f"{times['median']:.3g} s ({times['least']:.3g}, {times['most']:.3g})",
+                f"{times['median']:.3g} s ({times['least']:.3g} to {times['most']:.3g}, {times['repeats']})",
                 f"{row['megapixels'] / times['median']:.3g}",
             ]
         bpp = 8 * row["bytes"] / (row["megapixels"] * 1e6)
@@ -344,7 +349,7 @@ def device_blocks(device: Mapping[str, Any]) -> list[Block]:
     header = [
         "Size",
         "Precision",
-        "Operation",
+        "Graph",
         "MP/s with transfers",
         "MP/s without",
         "PSNR less that on the CPU",
@@ -365,7 +370,8 @@ def device_blocks(device: Mapping[str, Any]) -> list[Block]:
         Heading(2, f"Device: {device['device']}"),
         Paragraph(
             f"{device['framework']}; {_machine(run['machine'])}; {run['command']}; "
-            f"commit {run['commit'][:12]}."
+            f"commit {run['commit'][:12]}. The graphs by themselves, without the entropy coder, which runs "
+            "on the CPU; medians."
         ),
         Table(header, rows),
     ]
@@ -390,12 +396,14 @@ def _mean_of(comparison: Comparison | None) -> str:
     return f"{comparison.mean:+.1f} ± {comparison.spread[0]:.1f} %"
 
 
-def _both(comparison: Comparison) -> str:
+def _both(comparison: Comparison, pictures: int) -> str:
     text = _percent(comparison.average)
     if comparison.mean is None or comparison.spread is None:
         return text
     _, least, most = comparison.spread
-    return f"{text} ({comparison.mean:+.1f} %, {least:+.1f} to {most:+.1f})"
+    count = len(comparison.images)
+    of = "" if count == pictures else f", {count} of {pictures} pictures"
+    return f"{text} ({comparison.mean:+.1f} %, {least:+.1f} to {most:+.1f}{of})"
 
 
 def _image_cells(average: BdRate) -> list[str]:

@@ -1,8 +1,9 @@
 """Speed: whole processes and calls inside one, on one core and on several, on small pictures and large ones.
 
 Every row is one codec on one picture with a number of cores: seconds of each repetition, their median and
-spread, peak memory of the process, and the machine's load before. All rows of a file come from one machine;
-those of one picture are measured one after the other, so that ratios between codecs are of the same minutes.
+spread, peak memory of the process, and the machine's load before. All rows of a file come from one kind of
+processor; those of one picture are measured one after the other, so that ratios between codecs are of the
+same minutes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 from bench.cache import CACHE, fingerprint
 from bench.codecs import Codec
 from bench.images import SIZES, ImageFile, speed_picture
-from bench.machine import ROOT, describe_run
+from bench.machine import ROOT, describe_machine, describe_run
 from bench.robustness.child import Usage, environment
 
 DEFAULT_CODECS = "aecodec,jpeg,webp,avif,jpegxl,heic"
@@ -75,23 +76,20 @@ def run(
     Args:
         plan: what to time.
         report: called with (done, total, what) after each row.
-        fresh: measure everything again.
+        fresh: measure everything in the plan again.
         cache: folder of finished rows.
 
     Returns:
-        The content of a result file: ``run``, ``pictures``, ``rows``.
+        The content of a result file: ``run``, ``codecs``, ``pictures``, ``rows``. The rows are those of the
+        plan, and behind them finished ones of the same codecs in the same state at other sizes and numbers
+        of cores.
     """
     memory = cache / "speed.jsonl"
-    if fresh:
-        memory.unlink(missing_ok=True)
     known = _read(memory)
-    jobs = [
-        Job(codec, size, cores, mode)
-        for size in plan.sizes
-        for cores in plan.cores
-        for mode in ("in-process", "process")
-        for codec in plan.codecs
-    ]
+    jobs = _jobs(plan, plan.sizes, plan.cores)
+    if fresh:
+        for job in jobs:
+            known.pop(_key(plan, job), None)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         pictures = _Pictures(plan, Path(folder))
@@ -102,15 +100,32 @@ def run(
                 _append(memory, key, known[key])
             rows.append(known[key])
             report(len(rows), len(jobs), str(job))
+    others = [
+        job for job in _jobs(plan, tuple(SIZES), range(1, 1 + (os.cpu_count() or 1))) if job not in jobs
+    ]
+    rows += [known[key] for key in (_key(plan, job) for job in others) if key in known]
     return {
         "run": {**describe_run(), "repeats": plan.repeats, "budget": plan.budget},
+        "codecs": {
+            codec.name: {"versions": dict(codec.versions()), **codec.identity()} for codec in plan.codecs
+        },
         "pictures": "Kodak's landscape pictures side by side at their own resolution, mirrored from the "
         "second round on: "
-        + ", ".join(f"{size} MP = {SIZES[size][0]}x{SIZES[size][1]}" for size in plan.sizes),
+        + ", ".join(f"{size} MP = {width}x{height}" for size, (width, height) in SIZES.items()),
         "processes": "aecodec: its command line; other codecs: a Python script with the same library (PPM in "
         "and out).",
         "rows": rows,
     }
+
+
+def _jobs(plan: SpeedPlan, sizes: Sequence[str], cores: Sequence[int]) -> list[Job]:
+    return [
+        Job(codec, size, count, mode)
+        for size in sizes
+        for count in cores
+        for mode in ("in-process", "process")
+        for codec in plan.codecs
+    ]
 
 
 class _Pictures:
@@ -246,7 +261,9 @@ def _too_slow(row: dict[str, Any], plan: SpeedPlan) -> bool:
 
 
 def _key(plan: SpeedPlan, job: Job) -> str:
-    state = [fingerprint(job.codec), job.size, job.cores, job.mode, plan.repeats, plan.budget, plan.model]
+    processor = describe_machine()["processor"]
+    state = [fingerprint(job.codec), processor, job.size, job.cores, job.mode]
+    state += [job.codec.typical, plan.repeats, plan.budget, plan.model]
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
 
 

@@ -40,7 +40,7 @@ class Aecodec(Codec):
 
     @property
     def typical(self) -> float:
-        return 60.0
+        return 84.0
 
     @property
     def tolerance(self) -> int:
@@ -119,7 +119,7 @@ def _source_digest() -> str:
 
     folder = Path(aecodec.__file__).parent
     digest = hashlib.sha256()
-    parts = ("*.py", "entropy/*.py", "runtime/*.py", "models/*.py", "networks/*.py")
+    parts = ("*.py", "image/*.py", "entropy/*.py", "runtime/*.py", "models/*.py", "networks/*.py")
     for path in sorted(path for part in parts for path in folder.glob(part)):
         digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -52,7 +52,7 @@ class Avif(Codec):
         return pillow_missing("avif")
 
     def versions(self) -> Mapping[str, str]:
-        return pillow_versions("avif", "libavif")
+        return {**pillow_versions("avif", "libavif"), **_coders()}
 
     def encode(self, pixels: Pixels, quality: float) -> bytes:
         options: dict[str, object] = {
@@ -66,3 +66,11 @@ class Avif(Codec):
 
     def decode(self, data: bytes) -> Pixels:
         return pillow_decode(data, "AVIF")
+
+
+def _coders() -> dict[str, str]:
+    """libavif's encoder and decoder: Pillow knows them as "dav1d [dec]:1.5.3, aom [enc]:3.14.1"."""
+    from PIL import _avif
+
+    pairs = (part.split(":", 1) for part in str(_avif.codec_versions()).split(", "))
+    return {name.split(" ")[0]: version for name, version in pairs}

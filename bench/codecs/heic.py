@@ -45,11 +45,12 @@ class Heic(Codec):
     def versions(self) -> Mapping[str, str]:
         import pillow_heif
 
-        encoders = pillow_heif.libheif_info()["encoders"]
+        about = pillow_heif.libheif_info()
         return {
             "pillow-heif": package_version("pillow-heif"),
             "libheif": str(pillow_heif.libheif_version()),
-            "x265": str(encoders.get("x265", "none")),
+            "x265": str(about["encoders"].get("x265", "none")),
+            "libde265": str(about["decoders"].get("libde265", "none")),
         }
 
     def encode(self, pixels: Pixels, quality: float) -> bytes:

@@ -43,6 +43,7 @@ class JpegXl(Codec):
         return missing_package("pillow_jxl", "pillow-jxl-plugin")
 
     def versions(self) -> Mapping[str, str]:
+        # The plugin does not tell the version of its libjxl.
         return {"pillow-jxl-plugin": package_version("pillow-jxl-plugin")}
 
     def encode(self, pixels: Pixels, quality: float) -> bytes:

@@ -61,7 +61,7 @@ def test_the_table_compares_per_picture() -> None:
     rows = text.splitlines()
     assert rows[0] == "| Picture | against Webp | largest file | lossless WebP | PNG |"
     assert rows[2] == "| text | -50 % (26 to 36 dB) | 759 at 36.0 dB | 4,000 | 9,000 |"
-    assert rows[4] == "| mean | -50 % |  |  |  |"
+    assert rows[4] == "| mean | -50 % (2 pictures) |  |  |  |"
 
 
 def test_a_picture_without_common_quality_has_an_empty_cell() -> None:

@@ -48,6 +48,14 @@ def test_the_page_names_sizes_and_needs_no_other_file(page: str) -> None:
     assert "http" not in page.replace("http-equiv", "")
 
 
+def test_a_codec_whose_smallest_file_is_too_large_is_marked(tmp_path: Path) -> None:
+    image = describe(save(noisy(picture(192, 256), 6), tmp_path / "wave.png"))
+    text = build([image], select_codecs("jpeg"), 0.01, None, lambda done, total, name: None)
+    assert "(its smallest file)" in text
+    text = build([image], select_codecs("jpeg"), 3.0, None, lambda done, total, name: None)
+    assert "(its smallest file)" not in text
+
+
 def test_the_slider_moves_the_border_in_a_browser(page: str, tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:

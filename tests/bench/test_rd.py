@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import cache
 from bench.cache import PointCache, fingerprint
 from bench.codecs import select_codecs
 from bench.images import describe
@@ -114,6 +115,14 @@ def test_two_processes_find_the_same_as_one(plan: Plan) -> None:
     ]
 
 
+def test_a_codec_that_ends_its_process_is_a_failure_and_the_others_go_on(plan: Plan) -> None:
+    crashing = Plan(**{**vars(plan), "codecs": (Shelf(fault="crash"),), "metrics": ("psnr-rgb",), "jobs": 2})
+    (result,) = run(crashing, silent)
+    assert len(result.points) == 14
+    assert [p.quality for p in result.failures] == [3.0, 3.0]
+    assert all((p.failure or "").startswith("The process ended: ") for p in result.failures)
+
+
 def test_a_line_that_was_cut_off_is_not_a_point(plan: Plan) -> None:
     cache = PointCache(Shelf(), plan.cache)
     cache.add("abc", Point("wave0", 3.0, 10, 1.5, {"psnr-rgb": 30.0}))
@@ -129,6 +138,20 @@ def test_points_of_other_settings_are_not_mistaken_for_these() -> None:
     jpeg, dense = select_codecs("jpeg,jpeg-444")
     assert fingerprint(jpeg) != fingerprint(dense)
     assert fingerprint(jpeg) == fingerprint(select_codecs("jpeg")[0])
+
+
+def test_points_measured_by_other_code_are_not_mistaken_for_these(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PointCache(Shelf(), plan.cache).add("abc", Point("wave0", 3.0, 10, 1.5, {"psnr-rgb": 30.0}))
+    assert PointCache(Shelf(), plan.cache).get("abc", 3.0, ["psnr-rgb"]) is not None
+    digests = {"bench.metrics": "other"}
+    monkeypatch.setattr(cache, "source_digest", lambda module: digests.get(module.__name__, "same"))
+    first = PointCache(Shelf(), plan.cache)
+    assert first.get("abc", 3.0, ["psnr-rgb"]) is None
+    first.add("abc", Point("wave0", 3.0, 10, 1.5, {"psnr-rgb": 31.0}))
+    digests["tests.bench.helpers"] = "other"
+    assert PointCache(Shelf(), plan.cache).get("abc", 3.0, ["psnr-rgb"]) is None
 
 
 def test_a_result_file_reads_back_as_it_was_and_has_compressais_form(plan: Plan, tmp_path: Path) -> None:

@@ -105,7 +105,9 @@ def test_speed_files_become_tables_and_plots(tmp_path: Path) -> None:
     (folder / "speed.json").write_text(json.dumps(speed))
     build(tmp_path / "report", folder, PUBLISHED)
     text = (tmp_path / "report" / "report.md").read_text()
-    assert "| JPEG | 2 | 0.5 s (0.4, 0.7) | 4 | 0.5 s (0.4, 0.7) | 4 | 80 MiB | 1.00 | 33.00 |" in text
+    assert (
+        "| JPEG | 2 | 0.5 s (0.4 to 0.7, 5) | 4 | 0.5 s (0.4 to 0.7, 5) | 4 | 80 MiB | 1.00 | 33.00 |" in text
+    )
     assert "took longer than 30 s at 2 MP" in text
     assert (tmp_path / "report" / "speed-in-process-1-decode.svg").exists()
 
@@ -143,7 +145,7 @@ def test_blocks_become_markdown_and_markup() -> None:
     ]
     markdown = to_markdown(blocks)
     assert "## A & B\n\ntext\n\n| x | y |\n| --- | ---: |\n| 1 | 2 |" in markdown
-    assert "![caption](plot.png)" in markdown
+    assert "![caption](plot.svg)" in markdown
     assert "- two" in markdown
     page = to_page("t", blocks)
     assert "<h2>A &amp; B</h2>" in page

@@ -98,5 +98,30 @@ def test_a_child_is_not_charged_for_the_memory_of_the_process_that_measures_it()
     assert 0 < usage.processor_seconds <= usage.seconds + 0.1
 
 
+def test_a_codec_timed_in_process_is_not_charged_for_the_memory_of_the_process_that_measures_it(
+    plan: speed.SpeedPlan, tmp_path: Path
+) -> None:
+    held = np.ones(500 << 20, np.uint8)
+    inside, _ = speed.run(plan, lambda done, total, what: None, cache=tmp_path)["rows"]
+    assert held[-1] == 1
+    assert 10 < inside["peak_mib_before"] <= inside["peak_mib"] < 300
+
+
+def test_finished_rows_of_other_sizes_stay_in_the_file_and_fresh_forgets_only_what_is_planned(
+    plan: speed.SpeedPlan, tmp_path: Path
+) -> None:
+    def quiet(done: int, total: int, what: str) -> None:
+        """A report to nobody."""
+
+    larger = speed.run(replace(plan, sizes=("2",)), quiet, cache=tmp_path)
+    both = speed.run(plan, quiet, cache=tmp_path)
+    assert [row["size"] for row in both["rows"]] == ["0.4", "0.4", "2", "2"]
+    assert both["rows"][2:] == larger["rows"]
+    again = speed.run(plan, quiet, fresh=True, cache=tmp_path)
+    assert again["rows"][2:] == larger["rows"]
+    assert again["rows"][:2] != both["rows"][:2], "times are never the same twice"
+    assert set(again["codecs"]["jpeg"]) >= {"versions"}
+
+
 def test_the_summary_is_the_median_with_the_extremes() -> None:
     assert speed.summary([3.0, 1.0, 2.0]) == {"median": 2.0, "least": 1.0, "most": 3.0, "repeats": 3}
