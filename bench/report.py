@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,8 +193,26 @@ def _judged_tables(image_set: ImageSet) -> list[Block]:
                 "not overlap on some."
             ),
         ]
-        blocks += _worst_pictures(image_set, judged)
+        blocks += [*_worst_pictures(image_set, judged), *_device_speed(judged)]
     return blocks
+
+
+def _device_speed(judged: Result) -> list[Block]:
+    """Of the whole codec on a device that was asked for, out of the points' times."""
+    device = judged.about.get("codec", {}).get("processor")
+    timed = [p for p in judged.points if p.failure is None and min(p.encode_seconds, p.decode_seconds) > 0]
+    if device is None or not timed:
+        return []
+    encode, decode = (
+        statistics.median(8e-6 * point.bytes / point.bpp / getattr(point, name) for point in timed)
+        for name in ("encode_seconds", "decode_seconds")
+    )
+    return [
+        Paragraph(
+            f"On {device}, entropy coder and transfers included: {encode:.1f} megapixels per second to "
+            f"encode, {decode:.1f} to decode (medians over {len(timed)} files)."
+        )
+    ]
 
 
 def _worst_pictures(image_set: ImageSet, judged: Result, count: int = 4) -> list[Block]:

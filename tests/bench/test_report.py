@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -56,6 +57,20 @@ def test_a_report_tells_bd_rates_failures_worst_pictures_and_origins(report: Pat
     assert "feed" in text
     assert "0123456789ab" in text
     assert "python -m bench rd" in text
+
+
+def test_the_speed_of_the_whole_codec_on_a_device_is_told(tmp_path: Path) -> None:
+    made = result("aecodec-keras-gpu", 0.5)
+    points = [replace(point, encode_seconds=0.5, decode_seconds=0.25) for point in made.points]
+    about = {**made.about, "codec": {**made.about["codec"], "processor": "Some GPU"}}
+    write_result(replace(made, points=points, about=about), tmp_path / "results" / "kodak")
+    build(tmp_path / "report", tmp_path / "results", PUBLISHED)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "On Some GPU, entropy coder and transfers included: " in text
+    assert "processor Some GPU" in text
+    rate = next(p for p in points if p.failure is None)
+    megapixels = 8e-6 * rate.bytes / rate.bpp
+    assert f"{megapixels / 0.25:.1f} to decode" in text
 
 
 def test_the_page_stands_alone_and_hides_no_markup(report: Path) -> None:
