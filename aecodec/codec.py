@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from aecodec.arguments import whole_number
 from aecodec.container import (
     DEFAULT_CHUNK_SIDE,
     DEFAULT_LIMITS,
@@ -238,9 +239,10 @@ def decode_picture(
             pixel is the mean of a square of the decoded picture, from 8 on nearly: small previews come from
             the latents without the synthesis (about 40 dB from the means at 8). With a region, the squares
             that it touches.
-        allow_partial: decode what there is of a truncated or damaged file. Symbols that are missing are
-            estimated from those around them, or taken as 0, missing alpha as opaque; ``problems`` and
-            ``missing`` of the result tell.
+        allow_partial: decode what there is of a file that ends early, or whose payloads are damaged (damage
+            to the heads of sections is an error still). Symbols that are missing are estimated from those
+            around them, or taken as 0, missing alpha as opaque; ``problems`` and ``missing`` of the result
+            tell.
         model: where a model that is not installed lies; its id must be the file's.
         runtime: what runs the decoder graph: "onnx", "keras", or an object with Runtime's methods.
         window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
@@ -546,6 +548,8 @@ def as_picture(image: Any, limits: Limits) -> Picture:
 def choose_model(model: ModelChoice) -> Model:
     if isinstance(model, Model):
         return model
+    if model is not None and not isinstance(model, str | Path):
+        raise InputError(f"Expected a model, its name or its folder. Received: {model!r}")
     return default_model() if model is None else find_model(model)
 
 
@@ -565,9 +569,7 @@ def model_of(header: Header, model: ModelChoice) -> Model:
 def _choose_level(model: Model, quality: float, level: int | None) -> int:
     if level is None:
         return model.level_of_quality(quality)
-    if isinstance(level, bool) or not isinstance(level, int) or not 0 <= level < model.level_count:
-        raise InputError(f"Expected a level from 0 to {model.level_count - 1}. Received: {level!r}")
-    return level
+    return whole_number("level", level, 0, model.level_count - 1)
 
 
 def _open(runtime: str | Runtime, model: Model) -> Runtime:
@@ -579,15 +581,13 @@ def _window_side(side: int | None) -> int:
 
 
 def _checked_side(name: str, side: int, most: int | None = None) -> int:
-    if side < HYPER_STRIDE or side % HYPER_STRIDE or (most is not None and side > most):
-        bound = f" up to {most}" if most else ""
-        raise InputError(f"Expected {name} to be a multiple of {HYPER_STRIDE}{bound}. Received: {side!r}")
-    return side
+    checked = whole_number(name, side, HYPER_STRIDE, most)
+    if checked % HYPER_STRIDE:
+        raise InputError(f"Expected {name} to be a multiple of {HYPER_STRIDE}. Received: {side!r}")
+    return checked
 
 
 def checked_jobs(jobs: int | None) -> int:
     if jobs is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if jobs < 1:
-        raise InputError(f"Expected at least 1 job. Received: {jobs!r}")
-    return jobs
+    return whole_number("jobs", jobs, 1)

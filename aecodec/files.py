@@ -73,7 +73,7 @@ def encode_file(
     """Encode a picture file to an .aec file, which appears whole or not at all.
 
     Args:
-        source: path or binary file object of a JPEG, PNG, TIFF, WebP, AVIF, BMP or PPM file.
+        source: path or binary file object of a JPEG, PNG, TIFF, WebP, AVIF, BMP, GIF or PPM file.
         target: path or binary file object to write.
         force: replace a file that exists.
         The others: as for :func:`encode`.

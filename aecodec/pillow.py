@@ -5,9 +5,9 @@
     >>> image.save("smaller.aec", quality=50)
 
 Opening reads the header and the metadata; the pixels are decoded when they are first needed. ``save`` takes
-``quality`` (1 to 100, 75 by default), ``strip`` (leave all metadata out), and, in place of what
-``image.info`` holds, ``icc_profile``, ``exif`` and ``xmp``. With ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES``,
-what there is of a truncated file is decoded.
+``quality`` (1 to 100, 75 by default), ``effort`` (0 to 4), ``strip`` (leave all metadata out), and, in place
+of what ``image.info`` holds, ``icc_profile``, ``exif`` and ``xmp``. With
+``PIL.ImageFile.LOAD_TRUNCATED_IMAGES``, what there is of a truncated file is decoded.
 
 Pillow has no mode for 16-bit RGB or alpha. Such files are opened with 8 bits, as Pillow opens such PNG files,
 and what Pillow has loaded from such a PNG has 8 bits when it is saved here; ``aecodec.decode_file``,
@@ -34,6 +34,8 @@ _METADATA: Final = {
     "xmp": SectionKind.XMP,
 }
 _DEFAULT_QUALITY: Final = 75
+_EXIF_PREFIX: Final = b"Exif\0\0"
+"""What begins EXIF in ``info`` of Pillow's own plugins, which other formats write as it stands."""
 
 
 class AecImageFile(ImageFile.ImageFile):  # type: ignore[misc]
@@ -50,7 +52,7 @@ class AecImageFile(ImageFile.ImageFile):  # type: ignore[misc]
         for name, kind in _METADATA.items():
             value = reader.joined(kind)
             if value is not None:
-                self.info[name] = value
+                self.info[name] = _EXIF_PREFIX + value if name == "exif" else value
         self.tile = [ImageFile._Tile("raw", (0, 0, *self._size), 0, self._mode)]
 
     def verify(self) -> None:

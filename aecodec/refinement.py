@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aecodec.arguments import whole_number
 from aecodec.container import Box, Header
-from aecodec.errors import InputError
 from aecodec.image import Picture
 from aecodec.models import Model
 from aecodec.runtime import open_search
@@ -51,10 +51,8 @@ class Refinement:
         Raises:
             InputError: there is no such effort.
         """
-        highest = len(EFFORT_ITERATIONS) - 1
-        if not isinstance(effort, int) or not 0 <= effort <= highest:
-            raise InputError(f"Expected an effort from 0 to {highest}. Received: {effort!r}")
-        return cls(model, EFFORT_ITERATIONS[effort])
+        checked = whole_number("effort", effort, 0, len(EFFORT_ITERATIONS) - 1)
+        return cls(model, EFFORT_ITERATIONS[checked])
 
     def tick_count(self, header: Header) -> int:
         """How often `refine` will tick."""

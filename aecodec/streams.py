@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +14,17 @@ from typing import BinaryIO, TypeAlias
 
 from aecodec.errors import InputError, OutputError
 
-__all__ = ["ReadableFile", "Source", "Target", "check_target", "open_source", "open_target", "size_of"]
+__all__ = [
+    "ReadableFile",
+    "Source",
+    "Target",
+    "check_target",
+    "is_unfinished",
+    "lock",
+    "open_source",
+    "open_target",
+    "size_of",
+]
 
 ReadableFile: TypeAlias = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
 Source: TypeAlias = str | os.PathLike[str] | BinaryIO
@@ -30,7 +42,7 @@ def open_source(source: ReadableFile) -> Iterator[BinaryIO]:
         InputError: the path cannot be read, or the object gives no bytes.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        yield io.BytesIO(source)
+        yield io.BytesIO(source.tobytes() if isinstance(source, memoryview) else source)
     elif isinstance(source, str | os.PathLike):
         with _open_path(source) as stream:
             yield stream
@@ -48,8 +60,9 @@ def open_source(source: ReadableFile) -> Iterator[BinaryIO]:
 def _open_path(path: str | os.PathLike[str]) -> BinaryIO:
     try:
         stream = Path(path).open("rb")  # noqa: SIM115 (the caller closes it)
-    except OSError as error:
-        raise InputError(f"Cannot read {os.fspath(path)}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"Cannot read {os.fspath(path)!r}: {reason}") from error
     if stream.seekable():
         return stream
     with stream:
@@ -75,8 +88,13 @@ def check_target(target: Target, *, force: bool) -> None:
 
     Raises:
         OutputError: in these cases.
+        InputError: it is neither a path nor an object that can be written to.
     """
     if not isinstance(target, str | os.PathLike):
+        if not hasattr(target, "write"):
+            raise InputError(
+                f"Expected a path or a binary file object to write to. Received: {type(target).__name__}"
+            )
         return
     path = Path(target)
     if path.is_dir():
@@ -122,16 +140,54 @@ def open_target(target: Target, *, force: bool = False) -> Iterator[BinaryIO]:
 @contextmanager
 def _whole_file(path: Path, force: bool) -> Iterator[BinaryIO]:
     """Write beside the path, then rename; ``open`` and not ``tempfile``, so that the umask gives the
-    permissions.
+    permissions, or the file that is replaced.
     """
-    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
+    part = _unfinished(path)
     try:
         with part.open("xb") as stream:
+            lock(stream)
             yield stream
-        if not force:
-            check_target(path, force=False)  # it may have appeared meanwhile
-        part.replace(path)
+            _settle(stream)
+            if not force:
+                check_target(path, force=False)  # it may have appeared meanwhile
+            if path.exists():
+                part.chmod(stat.S_IMODE(path.stat().st_mode))
+            if os.name == "posix":
+                part.replace(path)  # as long as it is open it is locked
+        if os.name != "posix":
+            part.replace(path)
     except BaseException:
         with suppress(OSError):
             part.unlink()
         raise
+
+
+def _settle(stream: BinaryIO) -> None:
+    """Bring what was written to the disk, so that a name never stands for a file that a power cut emptied."""
+    if not stream.closed:
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _unfinished(path: Path) -> Path:
+    """The name beside a path under which it is written; at most 120 bytes, whatever the characters."""
+    beginning = os.fsdecode(os.fsencode(path.name)[:100])
+    return path.with_name(f".{beginning}.{secrets.token_hex(6)}.part")
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether :func:`open_target` gives such names to files that it has not finished."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{12}\.part", name, re.DOTALL) is not None
+
+
+def lock(stream: BinaryIO) -> bool:
+    """Mark a file as in use for as long as it is open; False if it is marked already, or cannot be."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: no marks, so what killed runs left behind stays
+        return False
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

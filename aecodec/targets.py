@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aecodec.arguments import positive_number
 from aecodec.codec import ModelChoice, Progress, as_picture, choose_model, decode_picture, encode
 from aecodec.container import DEFAULT_CHUNK_SIDE, DEFAULT_LIMITS, Limits
 from aecodec.errors import InputError
@@ -66,7 +67,8 @@ def encode_to_target(
 ) -> TargetResult:
     """Encode a picture as well as a size or rate allows, or as small as a distortion allows.
 
-    The levels are searched by bisection: about eight encodings, and for a PSNR as many decodings.
+    The levels are searched by bisection: about eight encodings, and for a PSNR as many decodings. PSNR grows
+    with the level on photographs; where it does not (flat or tiny pictures), a lower level might do as well.
 
     Args:
         image: as for :func:`aecodec.encode`.
@@ -79,12 +81,15 @@ def encode_to_target(
     Raises:
         InputError: not exactly one target, or one that is not above 0; else as :func:`aecodec.encode`.
     """
-    targets = [value for value in (size, bits_per_pixel, psnr) if value is not None]
-    if len(targets) != 1 or not targets[0] > 0:
+    targets = {"size": size, "bits_per_pixel": bits_per_pixel, "psnr": psnr}
+    given = {name: value for name, value in targets.items() if value is not None}
+    if len(given) != 1:
         raise InputError(
-            "Expected exactly one of size, bits_per_pixel and psnr, above 0. "
-            f"Received: size={size!r}, bits_per_pixel={bits_per_pixel!r}, psnr={psnr!r}"
+            "Expected exactly one of size, bits_per_pixel and psnr. Received: "
+            + (", ".join(f"{name}={value!r}" for name, value in given.items()) or "none")
         )
+    for name, value in given.items():
+        positive_number(name, value)
     bounds = limits or DEFAULT_LIMITS
     picture = as_picture(image, bounds)
     source = strip_metadata(picture) if strip else picture

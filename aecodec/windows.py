@@ -10,6 +10,7 @@ that are entropy coded independently: symbols pass from one partition to the oth
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from aecodec.arguments import whole_number
 from aecodec.container import Box, Header
 from aecodec.errors import InputError
 from aecodec.image import Picture, Samples, samples_from_float_rgb, samples_to_float_rgb
@@ -261,7 +263,7 @@ class View:
         Raises:
             InputError: no such scale, or a region that is empty or not inside of the picture.
         """
-        if scale not in SCALES:
+        if whole_number("scale", scale, 1, SCALES[-1]) not in SCALES:
             raise InputError(f"Expected a scale out of {SCALES}. Received: {scale!r}")
         box = Box(0, 0, header.width, header.height) if region is None else Box(*_whole_numbers(region))
         inside = 0 <= box.x < box.right <= header.width and 0 <= box.y < box.bottom <= header.height
@@ -318,7 +320,7 @@ class View:
 
 def _whole_numbers(region: Sequence[Any]) -> tuple[int, int, int, int]:
     try:
-        x, y, width, height = (int(value) for value in region)
+        x, y, width, height = map(operator.index, region)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"Expected a region (x, y, width, height) of integers. Received: {region!r}"

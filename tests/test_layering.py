@@ -15,6 +15,7 @@ BENCH = PACKAGE.parent / "bench"
 
 #: The pipeline is one layer of several modules.
 CODEC = {
+    "arguments",
     "codec",
     "files",
     "inspection",

@@ -223,6 +223,18 @@ def test_other_files_are_left_to_other_plugins() -> None:
         aecodec.pillow.AecImageFile(stream)
 
 
+def test_exif_goes_into_other_formats_by_pillows_idiom() -> None:
+    packed = io.BytesIO()
+    image = Image.fromarray(photograph(40, 50))
+    image.info["exif"] = exif_bytes(6)
+    image.save(packed, "AEC")
+    jpeg = io.BytesIO()
+    with Image.open(packed) as again:
+        again.save(jpeg, "JPEG", exif=again.info["exif"])
+    with Image.open(jpeg) as last:
+        assert last.getexif()[0x0112] == 6
+
+
 def test_importing_the_plugin_registers_it_and_loads_no_runtime() -> None:
     code = (
         "import sys; from PIL import Image; assert '.aec' not in Image.registered_extensions(); "

@@ -66,5 +66,5 @@ def test_gray_pictures_can_be_refined(tiny_model: Model) -> None:
 
 @pytest.mark.parametrize("effort", [-1, 3, 1.5, "high"])
 def test_an_effort_that_does_not_exist_is_refused(effort: object, tiny_model: Model) -> None:
-    with pytest.raises(InputError, match="effort from 0 to 2"):
+    with pytest.raises(InputError, match="effort as a whole number from 0 to 2"):
         encode(photograph(64, 64), effort=effort, model=tiny_model)  # type: ignore[arg-type]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from aecodec.errors import InputError, OutputError
-from aecodec.streams import open_source, open_target, size_of
+from aecodec.streams import check_target, is_unfinished, lock, open_source, open_target, size_of
 
 
 class Pipe(io.RawIOBase):
@@ -117,3 +118,56 @@ def test_permissions_follow_the_umask_and_links_and_devices_stay(tmp_path: Path)
     with open_target("/dev/null") as stream:
         stream.write(b"x")
     assert not Path("/dev/null").is_file()
+
+
+def test_a_view_with_gaps_reads_as_its_bytes() -> None:
+    with open_source(memoryview(b"a.b.c.")[::2]) as stream:
+        assert stream.read() == b"abc"
+
+
+def test_a_path_with_a_zero_byte_cannot_be_read() -> None:
+    with pytest.raises(InputError, match="Cannot read"), open_source("a\0b"):
+        pass
+
+
+@pytest.mark.parametrize("target", [None, 5, b"name"])
+def test_a_target_is_a_path_or_can_be_written_to(target: object) -> None:
+    with pytest.raises(InputError, match="Expected a path or a binary file object to write to"):
+        check_target(target, force=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "漢" * 85])
+def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
+    with open_target(tmp_path / name) as stream:
+        stream.write(b"whole")
+    assert (tmp_path / name).read_bytes() == b"whole"
+
+
+def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "private"
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    with open_target(path, force=True) as stream:
+        stream.write(b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(os, "fsync", lambda number: seen.append([p.name for p in tmp_path.iterdir()]))
+    with open_target(tmp_path / "out") as stream:
+        stream.write(b"whole")
+    ((name,),) = seen
+    assert is_unfinished(name)
+
+
+def test_an_unfinished_file_is_locked_and_known_by_its_name(tmp_path: Path) -> None:
+    with open_target(tmp_path / "out"):
+        (path,) = tmp_path.iterdir()
+        assert is_unfinished(path.name)
+        with path.open("rb") as other:
+            assert not lock(other)
+    assert not is_unfinished("out")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -135,10 +136,28 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def main() -> NoReturn:
     """Run the process's command line and end the process with its exit code."""
     warnings.showwarning = _show_warning
+    _mend_streams()
     code = _flush(run())
     if code == INTERRUPTED:  # threads that still compute would keep the interpreter from ending
         os._exit(code)
     sys.exit(code)
+
+
+def _mend_streams() -> None:
+    """Give the process standard streams that can be used, whatever it was started with.
+
+    Those that were closed lead nowhere, and their numbers are taken, so that no file of ours gets one. Names
+    that the terminal's encoding lacks are printed with escapes.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _flush(code: int) -> int:

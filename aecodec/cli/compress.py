@@ -30,7 +30,7 @@ DEFAULT_QUALITY = 75.0
 @click.command()
 @files_argument
 @click.option(
-    "-o", "--output", metavar="FILE|FOLDER|-", type=click.Path(),
+    "-o", "--output", metavar="FILE|FOLDER|-", type=click.Path(readable=False),
     help="Where to write: a file for a single input, a folder, or - for the standard output. "
     "By default each file goes beside its input.",
 )  # fmt: skip
@@ -49,7 +49,7 @@ DEFAULT_QUALITY = 75.0
 )  # fmt: skip
 @click.option(
     "--target-psnr", type=click.FloatRange(1, 100), metavar="DB",
-    help="Choose the quality that gives the smallest file with at least this PSNR in dB.",
+    help="Choose the lowest quality with at least this PSNR in dB, by bisection.",
 )  # fmt: skip
 @click.option(
     "--effort", type=click.IntRange(0, backend.MAX_EFFORT), default=0, show_default=True,
@@ -90,9 +90,9 @@ def command(
 ) -> None:
     """Compress pictures to .aec files.
 
-    JPEG, PNG, TIFF, WebP, AVIF, BMP and PPM pictures with 8 or 16 bits, gray or RGB, with or without alpha.
-    "-" is the standard input. Of several files, outputs that exist already are kept, so an interrupted run
-    goes on where it stopped when it is started again.
+    JPEG, PNG, TIFF, WebP, AVIF, BMP, GIF and PPM pictures with 8 or 16 bits, gray or RGB, with or without
+    alpha. "-" is the standard input. Of several files, outputs that exist already are kept, so an interrupted
+    run goes on where it stopped when it is started again.
 
     \b
     aecodec compress holiday.jpg                   writes holiday.aec
@@ -123,7 +123,7 @@ def command(
         suffixes=PICTURE_SUFFIXES,
         output_suffix=AEC_SUFFIX,
     )
-    outputs = OutputFiles()
+    outputs = OutputFiles(force=force)
 
     def work(job: Job, progress: FileProgress) -> Result:
         with open_input(job.source) as source, outputs.create(job.target) as target:

@@ -26,6 +26,7 @@ from aecodec.cli.options import (
 )
 from aecodec.cli.progress import FileProgress
 from aecodec.cli.report import Result
+from aecodec.container import MAGIC
 
 SUFFIXES = ("png", "tif", "tiff", "webp", "avif", "jpg", "jpeg", "bmp", "ppm", "pgm")
 """Endings of pictures that can be written, as --format takes them."""
@@ -35,7 +36,7 @@ _SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8, "1/16": 16, "1/32": 32}
 @click.command()
 @files_argument
 @click.option(
-    "-o", "--output", metavar="FILE|FOLDER|-", type=click.Path(),
+    "-o", "--output", metavar="FILE|FOLDER|-", type=click.Path(readable=False),
     help="Where to write: a file for a single input (its ending says the format), a folder, or - for "
     "the standard output. By default each file goes beside its input.",
 )  # fmt: skip
@@ -120,10 +121,10 @@ def command(
         output_suffix=f".{suffix or 'png'}",
     )
     format_name = backend.format_name(_ending(plan, suffix))
-    outputs = OutputFiles()
+    outputs = OutputFiles(force=force)
 
     def work(job: Job, progress: FileProgress) -> Result:
-        with open_input(job.source) as source, outputs.create(job.target) as target:
+        with open_input(job.source, MAGIC) as source, outputs.create(job.target) as target:
             return backend.decode(source, target, format_name, settings, progress)
 
     run_plan("decompress", plan, work, outputs, RunOptions(jobs, as_json, quiet, debug_wanted()))

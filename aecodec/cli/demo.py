@@ -12,7 +12,8 @@ import click
 
 from aecodec.cli import backend
 from aecodec.cli.files import OutputFiles
-from aecodec.cli.options import debug_option, model_option, runtime_option
+from aecodec.cli.options import debug_option, force_option, model_option, runtime_option
+from aecodec.streams import check_target
 
 PHOTOGRAPH = Path(__file__).with_name("demo.png")
 
@@ -24,17 +25,20 @@ PHOTOGRAPH = Path(__file__).with_name("demo.png")
 @click.option(
     "-o", "--output", metavar="FOLDER", type=click.Path(file_okay=False), help="Keep the files there."
 )
+@force_option
 @model_option
 @runtime_option
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @debug_option
-def command(quality: float, output: str | None, model: str | None, runtime: str, as_json: bool) -> None:
+def command(
+    quality: float, output: str | None, force: bool, model: str | None, runtime: str, as_json: bool
+) -> None:
     """Compress and decompress a photograph that comes with aecodec.
 
     Prints bytes before and after, bits per pixel, PSNR and times, which include loading the model.
     """
     with tempfile.TemporaryDirectory(prefix="aecodec-") as temporary:
-        figures = _there_and_back(Path(output or temporary), quality, model, runtime)
+        figures = _there_and_back(Path(output or temporary), quality, model, runtime, force=force)
     if as_json:
         click.echo(json.dumps(figures, indent=2))
         return
@@ -54,9 +58,14 @@ def command(quality: float, output: str | None, model: str | None, runtime: str,
         click.echo(f"{label:<12}{text}")
 
 
-def _there_and_back(folder: Path, quality: float, model: str | None, runtime: str) -> dict[str, Any]:
-    outputs = OutputFiles()
+def _there_and_back(
+    folder: Path, quality: float, model: str | None, runtime: str, *, force: bool
+) -> dict[str, Any]:
+    outputs = OutputFiles(force=force)
     packed, unpacked = folder / "demo.aec", folder / "demo.png"
+    if folder.is_dir():
+        for path in (packed, unpacked):  # both before any work
+            check_target(path, force=force)
     start = time.perf_counter()
     with PHOTOGRAPH.open("rb") as source, outputs.create(packed) as target:
         settings = backend.EncodeSettings(quality=quality, model=model, runtime=runtime)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
+import stat
 import sys
 import threading
 import time
@@ -20,7 +20,7 @@ import click
 
 from aecodec.cli.exits import os_message
 from aecodec.errors import AecodecError, InputError, OutputError
-from aecodec.streams import open_source, open_target
+from aecodec.streams import is_unfinished, lock, open_source, open_target
 
 STDIO = "-"
 AEC_SUFFIX = ".aec"
@@ -31,6 +31,7 @@ PICTURE_SUFFIXES = frozenset(
 """What ``compress --recursive`` takes from a folder; a file that is named itself may be called anything."""
 
 _MARKED_AFTER = 0.2
+_HEAD = 64
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,9 @@ def find_inputs(
     """Find the named files, and with ``recursive`` the files in named folders that end in one of
     ``suffixes``.
 
-    Folders are walked in sorted order; names that start with a dot are left out, links to folders are not
-    followed. A file that was named twice is taken once. What cannot be read is returned with its problem.
+    Folders are walked in sorted order; names that start with a dot, pipes and devices are left out, links to
+    folders are not followed. A file that was named twice is taken once. What cannot be read is returned with
+    its problem.
 
     Returns:
         The inputs, and whether the user named exactly one file (and no folder).
@@ -95,15 +97,13 @@ def find_inputs(
     found: dict[str, Found] = {}
     for name in names:
         path = Path(name)
-        items = (
-            _walk(path, suffixes) if recursive and path.is_dir() else [_named_file(path, recursive=recursive)]
-        )
-        for item in items:
-            found.setdefault(_identity(item.path), item)
+        walked = recursive and _kind(path) == stat.S_IFDIR
+        for item in _walk(path, suffixes) if walked else [_named_file(path)]:
+            found.setdefault(_place(item.path or path), item)
     if not found:
         kinds = ", ".join(sorted(suffixes))
         raise InputError(f"no files to work on in {', '.join(names)}: expected names that end in {kinds}")
-    return tuple(found.values()), len(names) == 1 and not Path(names[0]).is_dir()
+    return tuple(found.values()), len(names) == 1 and _kind(Path(names[0])) != stat.S_IFDIR
 
 
 def plan_outputs(
@@ -136,7 +136,7 @@ def plan_outputs(
     """
     inputs, single = find_inputs(names, recursive=recursive, suffixes=suffixes)
     name_target = _target_rule(inputs, single, output, suffixes, output_suffix)
-    jobs = [Job(item.path, name_target(item), item.problem) for item in inputs]
+    jobs = [Job(item.path, None if item.problem else name_target(item), item.problem) for item in inputs]
     jobs = _refuse_clashes(jobs)
     if not force:
         jobs = [_keep_existing(job, single=single) for job in jobs]
@@ -153,17 +153,22 @@ def _walk(folder: Path, suffixes: frozenset[str]) -> list[Found]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(parent, name)
-            if not name.startswith(".") and path.suffix.lower() in suffixes:
+            wanted = path.suffix.lower() in suffixes and not name.startswith(".")
+            if wanted and _kind(path) in (0, stat.S_IFREG):  # what is not there fails by name, later
                 found.append(Found(path, path.relative_to(folder)))
     return found
 
 
-def _named_file(path: Path, *, recursive: bool) -> Found:
+def _named_file(path: Path) -> Found:
     problem = None
-    if path.is_dir():
-        problem = InputError(f"{path}: is a folder; add --recursive to work on the files in it")
-    elif not path.exists():
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            problem = InputError(f"{path}: is a folder; add --recursive to work on the files in it")
+    except FileNotFoundError:
         problem = InputError(f"{path}: does not exist")
+    except (OSError, ValueError) as error:
+        reason = os_message(error) if isinstance(error, OSError) else str(error)
+        problem = InputError(f"{path}: {reason}")
     return Found(path, Path(path.name), problem)
 
 
@@ -188,13 +193,13 @@ def _target_rule(
     if output is None:
         return lambda item: None if item.path is None else renamed(item.path)
     folder = Path(output)
-    if single and not folder.is_dir() and not output.endswith(("/", os.sep)):
+    if single and _kind(folder) != stat.S_IFDIR and not output.endswith(("/", os.sep)):
         return lambda item: folder
     if from_stdin:
         raise click.UsageError(
             f"the standard input has no name; --output must name a file, not the folder {output!r}."
         )
-    if folder.exists() and not folder.is_dir():
+    if _kind(folder) not in (0, stat.S_IFDIR):
         raise click.UsageError(f"several inputs need a folder as --output, but {output!r} is a file.")
     return lambda item: folder / renamed(item.below)
 
@@ -203,7 +208,7 @@ def _refuse_clashes(jobs: Sequence[Job]) -> list[Job]:
     """Give a problem to the second of two jobs with the same output, and to a job that would overwrite an
     input.
     """
-    inputs = {_identity(job.source): job for job in jobs if job.source is not None}
+    inputs = {_identity(job.source) for job in jobs if job.source is not None and job.problem is None}
     claimed: dict[str, Job] = {}
     checked = []
     for job in jobs:
@@ -223,7 +228,7 @@ def _refuse_clashes(jobs: Sequence[Job]) -> list[Job]:
 
 
 def _keep_existing(job: Job, *, single: bool) -> Job:
-    if job.problem is not None or job.target is None or not job.target.is_file():
+    if job.problem is not None or job.target is None or _kind(job.target) != stat.S_IFREG:
         return job
     if not single:
         return replace(job, done_before=True)
@@ -233,18 +238,38 @@ def _keep_existing(job: Job, *, single: bool) -> Job:
 
 
 def _identity(path: Path | None) -> str:
+    """The file that a path leads to, links followed."""
     return "" if path is None else os.path.normcase(os.path.realpath(path))
 
 
+def _place(path: Path) -> str:
+    """The path itself, spelled in one way; links are files of their own."""
+    return os.path.normcase(os.path.normpath(path.absolute()))
+
+
+def _kind(path: Path) -> int:
+    """What a path leads to, as `stat.S_IFMT` has it; 0 where nothing is there or it cannot be told."""
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except (OSError, ValueError):
+        return 0
+
+
 @contextlib.contextmanager
-def open_input(source: Path | None) -> Iterator[BinaryIO]:
-    """Open an input for reading and seeking; the standard input (None) is read whole first.
+def open_input(source: Path | None, magic: bytes = b"") -> Iterator[BinaryIO]:
+    """Open an input for reading and seeking; the standard input (None) is read whole first, or no further
+    than its first bytes where it does not begin with ``magic``.
 
     Raises:
         InputError: it cannot be read.
     """
-    with open_source(sys.stdin.buffer.read() if source is None else source) as stream:
+    with open_source(_standard_input(magic) if source is None else source) as stream:
         yield stream
+
+
+def _standard_input(magic: bytes) -> bytes:
+    head = sys.stdin.buffer.read(_HEAD)
+    return head + sys.stdin.buffer.read() if head.startswith(magic) else head
 
 
 class OutputFiles:
@@ -253,9 +278,13 @@ class OutputFiles:
     Adds to :func:`aecodec.streams.open_target`: folders are made, an interrupted run takes all its unfinished
     files away at once, and what killed runs left in a folder is removed by the next run that writes there.
     Safe to use from several threads.
+
+    Args:
+        force: replace files that exist, also those that have appeared since the run was planned.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, force: bool = False) -> None:
+        self._force = force
         self._lock = threading.Lock()
         self._unfinished: set[Path] = set()
         self._swept: set[Path] = set()
@@ -276,9 +305,8 @@ class OutputFiles:
             sys.stdout.buffer.flush()
             return
         self._prepare(target.parent)
-        with open_target(target, force=True) as stream:
+        with open_target(target, force=self._force) as stream:
             temporary = Path(stream.name)
-            _lock_file(stream)
             self._begin(temporary)
             try:
                 yield stream
@@ -291,7 +319,7 @@ class OutputFiles:
         with self._lock:
             self._abandoned = True
             for temporary in self._unfinished:
-                if _is_temporary(temporary.name):  # and no device
+                if is_unfinished(temporary.name):  # and no device
                     with contextlib.suppress(OSError):
                         temporary.unlink()
 
@@ -319,32 +347,17 @@ class OutputFiles:
                 raise OutputError("not written: the run was interrupted")
 
 
-def _is_temporary(name: str) -> bool:
-    """Whether :func:`aecodec.streams.open_target` gives such names to files that it has not finished."""
-    return re.fullmatch(r"\..+\.[0-9a-f]{12}\.part", name, re.DOTALL) is not None
-
-
-def _lock_file(stream: BinaryIO) -> bool:
-    """Mark a file as in use for as long as this process has it open; False if it could not be marked."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: no marks, so what killed runs left behind stays
-        return False
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
 def _remove_remains(folder: Path) -> None:
     """Remove temporary files that no living process writes; the youngest stay, their mark may be about to
     come.
     """
-    with os.scandir(folder) as entries:
-        names = [entry.path for entry in entries if _is_temporary(entry.name)]
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.path for entry in entries if is_unfinished(entry.name)]
+    except OSError:  # one may write to a folder that one may not read
+        return
     for name in names:
         path = Path(name)
         with contextlib.suppress(OSError), path.open("rb") as stream:
-            if time.time() - path.stat().st_mtime > _MARKED_AFTER and _lock_file(stream):
+            if time.time() - path.stat().st_mtime > _MARKED_AFTER and lock(stream):
                 path.unlink()

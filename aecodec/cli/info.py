@@ -17,6 +17,7 @@ from aecodec.cli.options import (
 )
 from aecodec.cli.progress import FileProgress
 from aecodec.cli.report import Result
+from aecodec.container import MAGIC
 from aecodec.streams import size_of
 
 
@@ -35,7 +36,7 @@ def command(files: tuple[str, ...], recursive: bool, as_json: bool) -> None:
 
 
 def _work(job: Job, progress: FileProgress) -> Result:
-    with open_input(job.source) as source:
+    with open_input(job.source, MAGIC) as source:
         bytes_before = size_of(source)
         description = backend.describe(source)
     lines = _lines(job.source_name, description)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,6 +17,7 @@ else:  # older releases of click have no generic ParamType
     _Whole = _Rectangle = click.ParamType
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_TOO_LARGE = 2**63
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -52,7 +54,8 @@ class Amount(_Whole):
         if isinstance(value, int):
             return value
         match = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*([kmg]?|[kmg]i)(?:{self._unit})?", value, re.IGNORECASE)
-        if match is None or (amount := round(float(match[1]) * _FACTORS[match[2].lower()])) < 1:
+        amount = 0 if match is None else round(Fraction(match[1]) * _FACTORS[match[2].lower()])
+        if not 1 <= amount < _TOO_LARGE:
             self.fail(
                 f"expected a positive number such as 300000, 300k, 1.5M or 2Mi, found {value!r}", param, ctx
             )
@@ -69,13 +72,14 @@ class Region(_Rectangle):
     ) -> tuple[int, int, int, int]:
         if isinstance(value, tuple):
             return value
-        if not re.fullmatch(r"\d{1,9}(,\d{1,9}){3}", value.replace(" ", "")):
+        match = re.fullmatch(r"(\d{1,9}), *(\d{1,9}), *(\d{1,9}), *(\d{1,9})", value.strip())
+        if match is None:
             self.fail(
                 f"expected four whole numbers x,y,width,height such as 0,0,512,512, found {value!r}",
                 param,
                 ctx,
             )
-        x, y, width, height = (int(number) for number in value.split(","))
+        x, y, width, height = (int(number) for number in match.groups())
         if width == 0 or height == 0:
             self.fail(f"expected a width and a height of at least 1, found {width} and {height}", param, ctx)
         return x, y, width, height
@@ -83,7 +87,9 @@ class Region(_Rectangle):
 
 def files_argument(function: _Function) -> _Function:
     """FILES..., at least one."""
-    return click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())(function)
+    return click.argument(
+        "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(readable=False)
+    )(function)
 
 
 def recursive_option(function: _Function) -> _Function:

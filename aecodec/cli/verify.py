@@ -21,6 +21,7 @@ from aecodec.cli.options import (
 )
 from aecodec.cli.progress import FileProgress
 from aecodec.cli.report import Result
+from aecodec.container import MAGIC
 from aecodec.streams import size_of
 
 
@@ -49,7 +50,7 @@ def command(
     """
 
     def work(job: Job, progress: FileProgress) -> Result:
-        with open_input(job.source) as source:
+        with open_input(job.source, MAGIC) as source:
             bytes_before = size_of(source)
             details = backend.verify(source, model=model, max_pixels=max_pixels, progress=progress)
         return Result(bytes_before, details=details, lines=(f"{job.source_name}: sound",))

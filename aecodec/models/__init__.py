@@ -25,6 +25,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -153,15 +154,11 @@ class Model:
         Raises:
             InputError: the quality is no number from 1 to 100.
         """
-        if (
-            isinstance(quality, bool)
-            or not isinstance(quality, int | float)
-            or not 1 <= quality <= _QUALITY_COUNT
-        ):
+        if isinstance(quality, bool) or not isinstance(quality, Real) or not 1 <= quality <= _QUALITY_COUNT:
             raise InputError(f"Expected a quality from 1 to {_QUALITY_COUNT}. Received: {quality!r}")
         levels = self.manifest["quality_levels"]
         below = min(int(quality), _QUALITY_COUNT - 1)
-        fraction = quality - below
+        fraction = float(quality) - below
         return int(levels[below - 1] * (1 - fraction) + levels[below] * fraction + 0.5)
 
     def quality_of_level(self, level: int) -> int:

@@ -14,12 +14,17 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from aecodec.errors import ModelError
 from aecodec.networks.architecture import LATENT_UNIT, PIXEL_CENTRE, SHORTCUT_UNIT
 from aecodec.runtime import PATCH
+
+# From 1.32 on, ONNX Runtime reports its use over the network and leaves an id of the machine in the home
+# folder, unless this is set before it is imported; there is no call that stops it afterwards.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
 
 if TYPE_CHECKING:
     from aecodec.models import Model

@@ -15,6 +15,7 @@ import pytest
 
 from aecodec.cli.files import AEC_SUFFIX, PICTURE_SUFFIXES, OutputFiles, Plan, open_input, plan_outputs
 from aecodec.errors import InputError, OutputError
+from aecodec.streams import open_target
 
 
 def touch(folder: Path, *names: str) -> list[str]:
@@ -188,11 +189,67 @@ def test_an_error_leaves_the_former_output_and_nothing_else(
 ) -> None:
     target = tmp_path / "a.aec"
     target.write_bytes(b"old")
-    with pytest.raises(error), OutputFiles().create(target) as stream:
+    with pytest.raises(error), OutputFiles(force=True).create(target) as stream:
         stream.write(b"half")
         raise error
     assert target.read_bytes() == b"old"
     assert names_in(tmp_path) == ["a.aec"]
+
+
+def test_a_file_that_appeared_since_the_run_was_planned_is_not_replaced_without_force(tmp_path: Path) -> None:
+    target = tmp_path / "a.aec"
+    with pytest.raises(OutputError, match="exists already"), OutputFiles().create(target) as stream:
+        stream.write(b"ours")
+        target.write_bytes(b"theirs")
+    assert target.read_bytes() == b"theirs"
+    assert names_in(tmp_path) == ["a.aec"]
+
+
+def test_a_run_leaves_what_the_python_api_is_writing_in_the_same_folder(tmp_path: Path) -> None:
+    with open_target(tmp_path / "slow") as slow:
+        slow.write(b"half")
+        time.sleep(0.3)
+        with OutputFiles().create(tmp_path / "quick") as quick:
+            quick.write(b"whole")
+        slow.write(b" and half")
+    assert (tmp_path / "slow").read_bytes() == b"half and half"
+
+
+def test_a_folder_that_cannot_be_listed_can_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: object) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with OutputFiles().create(tmp_path / "a.aec") as stream:
+        stream.write(b"whole")
+    assert (tmp_path / "a.aec").read_bytes() == b"whole"
+
+
+def test_links_to_files_are_inputs_of_their_own(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a.png", "in/sub/b.png")
+    (tmp_path / "in/alias.png").symlink_to("a.png")
+    made = plan(str(tmp_path / "in"), output=str(tmp_path / "out"), recursive=True)
+    assert targets(made, tmp_path) == ["out/a.aec", "out/alias.aec", "out/sub/b.aec"]
+    twice = plan(str(tmp_path / "in/a.png"), str(tmp_path / "in/sub/../a.png"), output=str(tmp_path / "out"))
+    assert targets(twice, tmp_path) == ["out/a.aec"]
+
+
+def test_pipes_in_folders_are_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a.png")
+    os.mkfifo(tmp_path / "in" / "b.png")
+    made = plan(str(tmp_path / "in"), output=str(tmp_path / "out"), recursive=True)
+    assert targets(made, tmp_path) == ["out/a.aec"]
+
+
+@pytest.mark.parametrize("name", [".", "", "/", "x" * 300, "a\0b"])
+def test_a_name_that_is_no_file_is_the_problem_of_its_job_alone(tmp_path: Path, name: str) -> None:
+    bad, good = plan(name, *touch(tmp_path, "a.png"), output=str(tmp_path / "out")).jobs
+    assert isinstance(bad.problem, InputError)
+    assert bad.target is None
+    assert good.problem is None
+    assert good.target == tmp_path / "out" / "a.aec"
 
 
 def test_an_abandoned_run_finishes_no_output(tmp_path: Path) -> None:

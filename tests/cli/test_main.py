@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import click
@@ -179,3 +181,55 @@ def test_python_dash_m_runs_the_same_program() -> None:
     finished = subprocess.run([sys.executable, "-m", "aecodec", "--version"], capture_output=True, text=True)
     assert finished.returncode == 0
     assert __version__ in finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "code"),
+    [
+        (["models"], ">&-", 0),
+        (["models"], "2>&-", 0),
+        (["info", "absent.aec"], "2>&-", 2),
+        (["info", "-"], "<&-", 3),
+        (["compress", "-", "-o", "a.aec"], "<&-", 2),
+    ],
+)
+def test_closed_standard_streams_are_no_defect(arguments: list[str], closed: str, code: int) -> None:
+    words = shlex.join([sys.executable, "-m", "aecodec", *arguments])
+    finished = subprocess.run(["sh", "-c", f"{words} {closed}"], capture_output=True, text=True, check=False)
+    assert "Traceback" not in finished.stderr
+    assert "defect" not in finished.stderr
+    assert finished.returncode == code
+
+
+def test_names_that_the_terminal_cannot_show_are_printed_with_escapes(tmp_path: Path) -> None:
+    (tmp_path / "漢.aec").write_bytes(b"no")
+    finished = subprocess.run(
+        [sys.executable, "-m", "aecodec", "info", "--json", str(tmp_path / "漢.aec")],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"},
+        check=False,
+    )
+    assert finished.returncode == 3
+    assert b"\\u6f22" in finished.stdout + finished.stderr
+
+
+@pytest.mark.parametrize("value", ["1 2,3,4,5", "1,2,3", "1,2,3,-4", "1,2,3,4,5"])
+def test_a_region_that_is_none_is_a_wrong_argument(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["decompress", "absent.aec", "--region", value]) == 2
+    assert "expected four whole numbers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "0", "-3", "1e5", "0.0001"])
+def test_a_size_that_is_none_is_a_wrong_argument(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compress", "absent.png", f"--target-size={value}"]) == 2
+    assert "expected a positive number" in capsys.readouterr().err
+
+
+def test_the_demo_replaces_no_file_unless_it_is_told_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "demo.png").write_bytes(b"precious")
+    assert run(["demo", "-o", str(tmp_path)]) == 7
+    assert "exists already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.png"]
+    assert (tmp_path / "demo.png").read_bytes() == b"precious"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -215,3 +218,18 @@ def test_memory_is_kept_for_small_windows_alone(tiny_model: Model) -> None:
     assert runtime._options(2048 * 2048).get_run_config_entry(entry) == "cpu:0"
     with pytest.raises(RuntimeError, match="arena_shrinkage"):
         runtime._options(768 * 512).get_run_config_entry(entry)
+
+
+def test_decoding_leaves_nothing_in_the_home_folder(tiny_model: Model, tmp_path: Path) -> None:
+    """From 1.32 on, ONNX Runtime keeps an id of the machine there, and sends it, unless told not to."""
+    home = tmp_path / "home"
+    home.mkdir()
+    code = (
+        "import numpy as np, aecodec, time; "
+        f"model = {str(tiny_model.folder)!r}; "
+        "aecodec.decode(aecodec.encode(np.zeros((64, 64, 3), np.uint8), model=model), model=model); "
+        "time.sleep(1)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
+    subprocess.run([sys.executable, "-c", code], env={**environment, "HOME": str(home)}, check=True)
+    assert list(home.rglob("*")) == []
