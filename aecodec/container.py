@@ -341,11 +341,13 @@ class Truncation:
             file. Sections that are not required are counted only when the file ends inside one.
         missing_bytes: at least so many bytes are missing (exactly how many, the missing parts would say).
         whole_bytes: length of the part, header included, that holds only whole sections.
+        surplus_bytes: where all required sections are there: how many bytes follow that are no whole section.
     """
 
     missing: tuple[tuple[int, int], ...]
     missing_bytes: int
     whole_bytes: int
+    surplus_bytes: int = 0
 
     @property
     def missing_sections(self) -> int:
@@ -358,6 +360,11 @@ class Truncation:
 
     def __str__(self) -> str:
         missing = ", ".join(f"{count} of {section_name(kind)}" for kind, count in self.missing)
+        if self.surplus_bytes:
+            return (
+                f"All required sections end at byte {self.whole_bytes}; the {self.surplus_bytes} bytes behind "
+                f"them are no whole section: {missing} that is cut off, or bytes that are not the file's."
+            )
         return (
             f"The file ends early: behind byte {self.whole_bytes}, at least {self.missing_bytes} bytes in "
             f"{self.missing_sections} section(s) are missing ({missing})."
@@ -799,6 +806,7 @@ def _refused(entry: SectionEntry, problem: str) -> str:
 def _truncation(source: _Source, order: _SectionOrder, offset: int, cut: SectionEntry | None) -> Truncation:
     """What is missing when the whole sections end at ``offset``; ``cut`` is the next one, if known."""
     missing = order.missing()
+    surplus_bytes = 0 if missing else source.size - offset
     missing_bytes = SECTION_OVERHEAD * sum(count for _, count in missing)
     if offset < source.size:
         kind = source.read(offset, 1)[0]
@@ -806,7 +814,7 @@ def _truncation(source: _Source, order: _SectionOrder, offset: int, cut: Section
             missing.append((kind, 1))
             missing_bytes += SECTION_OVERHEAD
         missing_bytes += (cut.length if cut is not None else 0) - (source.size - offset)
-    return Truncation(tuple(missing), missing_bytes, offset)
+    return Truncation(tuple(missing), missing_bytes, offset, surplus_bytes)
 
 
 def _refuse_truncated(truncation: Truncation | None, allow_truncated: bool) -> None:

@@ -485,6 +485,8 @@ def test_trailing_bytes_are_refused(read: Reader) -> None:
     for trailing in (b"\0", b"trailing", bytes(100)):
         with pytest.raises(FormatError):
             read(GOLDEN_FILE + trailing)
+    with pytest.raises(TruncatedError, match="the 1 bytes behind them are no whole section"):
+        read(GOLDEN_FILE + b"\n")
 
 
 @both_readers
