@@ -362,8 +362,9 @@ class Truncation:
         missing = ", ".join(f"{count} of {section_name(kind)}" for kind, count in self.missing)
         if self.surplus_bytes:
             return (
-                f"All required sections end at byte {self.whole_bytes}; the {self.surplus_bytes} bytes behind "
-                f"them are no whole section: {missing} that is cut off, or bytes that are not the file's."
+                f"All required sections end at byte {self.whole_bytes}; the {self.surplus_bytes} bytes "
+                f"behind them are no whole section: {missing} that is cut off, or bytes that are not the "
+                "file's."
             )
         return (
             f"The file ends early: behind byte {self.whole_bytes}, at least {self.missing_bytes} bytes in "
