@@ -22,9 +22,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from aecodec.errors import InputError
+from aecodec.errors import InputError, ModelError
+from aecodec.models import load_model_folder
 from aecodec.networks.autoencoder import Autoencoder
-from aecodec.networks.weights import HALF_PRECISION_FROM, variable_name
+from aecodec.networks.weights import HALF_PRECISION_FROM, assign_arrays, variable_name
 
 
 def weights_of(model: Autoencoder) -> dict[str, np.ndarray]:
@@ -57,6 +58,21 @@ def set_weights(model: Autoencoder, weights: Mapping[str, np.ndarray]) -> None:
             )
     for variable in model.trainable_variables:
         variable.assign(weights[variable_name(variable)].astype(np.float32))
+
+
+def set_released_weights(model: Autoencoder, folder: Path) -> None:
+    """Those of a model folder.
+
+    Raises:
+        ModelError: the model is damaged, or of another architecture.
+    """
+    try:
+        assign_arrays(model, load_model_folder(folder).arrays)
+    except (KeyError, ValueError) as error:
+        raise ModelError(
+            f"expected the model in {folder} to have the architecture of the preset, but {error}; "
+            "name the preset that it was trained with"
+        ) from error
 
 
 @contextmanager

@@ -98,6 +98,32 @@ def export(
     return _with_results(_with_measured_halos(written, training), held_out)
 
 
+def blended(
+    weights: Mapping[str, np.ndarray], architecture: Architecture, folder: Path, share: float
+) -> dict[str, np.ndarray]:
+    """Weights between those of a training and those of the released model that it started from.
+
+    What was learned in addition stays mostly, and so does what was known before (Wortsman et al., "Robust
+    fine-tuning of zero-shot models", CVPR 2022).
+
+    Args:
+        weights: by the names of `aecodec.training.checkpoint.weights_of`.
+        architecture: of both.
+        folder: of the released model.
+        share: of the released model's weights, 0..1.
+
+    Raises:
+        ModelError: the released model is damaged or of another architecture.
+    """
+    model = Autoencoder(architecture)
+    checkpoint.set_released_weights(model, folder)
+    released = checkpoint.weights_of(model)
+    return {
+        name: (1 - share) * array.astype(np.float32) + share * released[name]
+        for name, array in weights.items()
+    }
+
+
 def _model_as_stored(
     weights: Mapping[str, np.ndarray], normaliser: np.ndarray, architecture: Architecture
 ) -> Autoencoder:
@@ -167,6 +193,12 @@ def _notes(context: click.Context, parameter: click.Parameter, values: tuple[str
     callback=_notes,
     help="KEY=TEXT for the manifest's account of the training.",
 )
+@click.option(
+    "--blend",
+    type=(click.Path(exists=True, file_okay=False, path_type=Path), click.FloatRange(0, 1)),
+    metavar="FOLDER SHARE",
+    help="Take this share of each weight from the released model that the training started from.",
+)
 def command(
     source: Path,
     folder: Path,
@@ -175,6 +207,7 @@ def command(
     crops: int,
     is_default: bool,
     notes: dict[str, str],
+    blend: tuple[Path, float] | None,
 ) -> None:
     """Export the averaged weights of SOURCE, a checkpoint or the averages beside it, to the model FOLDER; fit
     its tables on DATA.
@@ -189,6 +222,8 @@ def command(
         **notes,
     }
     weights, normaliser = checkpoint.part(arrays, "average/"), arrays["normaliser"]
+    if blend is not None:
+        weights = blended(weights, PRESETS[preset], *blend)
     exported = export(weights, normaliser, PRESETS[preset], folder, training, held_out, account, crops)
     register(exported.folder, default=is_default)
     click.echo(f"{exported.folder}: model {exported.model_id}, fitted tables save {exported.table_gain:.2%}")

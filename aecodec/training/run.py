@@ -9,18 +9,16 @@ import click
 import keras
 import numpy as np
 
-from aecodec.errors import ModelError
-from aecodec.models import load_model_folder
 from aecodec.networks.architecture import PATCH, PRESETS
 from aecodec.networks.autoencoder import Autoencoder
 from aecodec.networks.transforms import linear_transform_from_patches
-from aecodec.networks.weights import assign_arrays
 from aecodec.training.backends import Batch, StepResults, make_trainer
 from aecodec.training.checkpoint import (
     averaged_weights,
     load_checkpoint,
     save_averages,
     save_checkpoint,
+    set_released_weights,
     start_average,
 )
 from aecodec.training.data import PictureSet, draw_crops, draw_levels, draw_patches, load_pictures
@@ -179,7 +177,7 @@ class TrainingRun:
             spent = load_checkpoint(source, self.model, self.optimizer)
             return int(spent["step"]), spent["seconds"]
         elif source.is_dir():
-            _set_released_weights(self.model, source)
+            set_released_weights(self.model, source)
         else:
             load_checkpoint(source, self.model, None)
         start_average(self.model, self.optimizer)
@@ -231,13 +229,3 @@ class TrainingRun:
 def _passed(before: int, after: int, every: int) -> bool:
     """Whether a multiple of ``every`` was reached on the way; never where it is 0."""
     return bool(every) and after // every > before // every
-
-
-def _set_released_weights(model: Autoencoder, folder: Path) -> None:
-    try:
-        assign_arrays(model, load_model_folder(folder).arrays)
-    except (KeyError, ValueError) as error:
-        raise ModelError(
-            f"expected the model in {folder} to have the architecture of the preset, but {error}; "
-            "name the preset that it was trained with"
-        ) from error

@@ -19,13 +19,14 @@ pytest.importorskip("onnx", reason="export builds ONNX graphs")
 from aecodec.codec import decode, encode
 from aecodec.errors import InputError, ModelError
 from aecodec.models import Model, load_model_folder, read_registry
+from aecodec.networks.architecture import PRESETS
 from aecodec.networks.scales import IntegerPointwise
 from aecodec.training import export as export_module
 from aecodec.training import run as run_module
 from aecodec.training.checkpoint import part, read_checkpoint
 from aecodec.training.data import PictureSet, load_pictures
+from aecodec.training.export import blended, export
 from aecodec.training.export import command as export_command
-from aecodec.training.export import export
 from aecodec.training.graphs import halos
 from aecodec.training.train import command as train_command
 from tests.helpers import photograph
@@ -148,6 +149,18 @@ def test_the_wrong_preset_is_refused(loop: Loop, tmp_path: Path) -> None:
     arguments = [str(loop.checkpoint), str(tmp_path / "bad"), str(loop.pictures), "--preset", "base"]
     with pytest.raises(InputError, match="another architecture"):
         CliRunner().invoke(export_command, arguments, catch_exceptions=False)
+
+
+def test_weights_can_be_blended_with_those_of_a_released_model(loop: Loop) -> None:
+    weights, *_ = parts_of(loop)
+    released, half = (blended(weights, TINY, loop.folder, share) for share in (1.0, 0.5))
+    same = blended(weights, TINY, loop.folder, 0.0)
+    name = "synthesis/leave/kernel"
+    assert all(np.array_equal(same[key], weights[key]) for key in weights)
+    assert np.array_equal(released[name], loop.model.arrays[name].astype(np.float32))
+    np.testing.assert_allclose(half[name], (weights[name] + released[name]) / 2)
+    with pytest.raises(ModelError, match="architecture"):
+        blended(weights, PRESETS["small"], loop.folder, 0.5)
 
 
 def test_notes_are_pairs(loop: Loop, tmp_path: Path) -> None:
