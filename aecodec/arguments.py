@@ -23,7 +23,7 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
         number = operator.index(value)
     except TypeError:
         number = least - 1
-    if _is_bool(value) or number < least or (most is not None and number > most):
+    if isinstance(value, bool) or number < least or (most is not None and number > most):
         raise InputError(f"Expected {name} as a whole number {bounds}. Received: {value!r}")
     return number
 
@@ -34,12 +34,7 @@ def positive_number(name: str, value: Any) -> float:
     Raises:
         InputError: it is none.
     """
-    number = float(value) if isinstance(value, Real) and not _is_bool(value) else math.nan
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     if not 0 < number < math.inf:
         raise InputError(f"Expected {name} as a number above 0. Received: {value!r}")
     return number
-
-
-def _is_bool(value: Any) -> bool:
-    """Whether it is Python's or NumPy's, which has no integer index but is one in comparisons."""
-    return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")

@@ -35,7 +35,8 @@ _METADATA: Final = {
 }
 _DEFAULT_QUALITY: Final = 75
 _EXIF_PREFIX: Final = b"Exif\0\0"
-"""What begins EXIF in ``info`` of Pillow's own plugins, which other formats write as it stands."""
+"""What begins EXIF in ``info`` of Pillow's own plugins, which other formats write as it stands. (That of
+`aecodec.image` would load NumPy.)"""
 
 
 class AecImageFile(ImageFile.ImageFile):  # type: ignore[misc]

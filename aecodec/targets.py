@@ -88,8 +88,7 @@ def encode_to_target(
             "Expected exactly one of size, bits_per_pixel and psnr. Received: "
             + (", ".join(f"{name}={value!r}" for name, value in given.items()) or "none")
         )
-    for name, value in given.items():
-        positive_number(name, value)
+    positive_number(*next(iter(given.items())))
     bounds = limits or DEFAULT_LIMITS
     picture = as_picture(image, bounds)
     source = strip_metadata(picture) if strip else picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import os
 import platform
 import shlex
@@ -19,7 +20,7 @@ def describe_machine() -> dict[str, Any]:
     import psutil
 
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
@@ -64,7 +65,9 @@ def _git(*arguments: str) -> str | None:
     return result.stdout.strip()
 
 
-def _processor() -> str:
+@functools.lru_cache(maxsize=1)
+def processor() -> str:
+    """The name of the processor, read once."""
     information = Path("/proc/cpuinfo")
     if information.exists():
         for line in information.read_text().splitlines():

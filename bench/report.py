@@ -291,8 +291,9 @@ def _provenance(image_set: ImageSet) -> list[Block]:
     for result in image_set.measured:
         run = result.about.get("run", {})
         codec = result.about.get("codec", {})
-        named = {**codec.get("settings", {}), **{k: v for k, v in codec.items() if k == "processor"}}
-        settings = ", ".join(f"{key} {value}" for key, value in named.items())
+        settings = ", ".join(f"{key} {value}" for key, value in codec.get("settings", {}).items())
+        if "processor" in codec:
+            settings += f", processor {codec['processor']}"
         model = codec.get("model_id", "")
         rows.append([result.label, result.description, settings, model, str(run.get("commit", ""))[:12]])
     runs = [result.about["run"] for result in image_set.measured if "run" in result.about]

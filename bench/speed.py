@@ -24,7 +24,7 @@ from typing import Any
 from bench.cache import CACHE, fingerprint
 from bench.codecs import Codec
 from bench.images import SIZES, ImageFile, speed_picture
-from bench.machine import ROOT, describe_machine, describe_run
+from bench.machine import ROOT, describe_run, processor
 from bench.robustness.child import Usage, environment
 
 DEFAULT_CODECS = "aecodec,jpeg,webp,avif,jpegxl,heic"
@@ -88,8 +88,11 @@ def run(
     known = _read(memory)
     jobs = _jobs(plan, plan.sizes, plan.cores)
     if fresh:
-        for job in jobs:
-            known.pop(_key(plan, job), None)
+        planned = {_key(plan, job) for job in jobs}
+        known = {key: row for key, row in known.items() if key not in planned}
+        memory.unlink(missing_ok=True)
+        for key, row in known.items():
+            _append(memory, key, row)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         pictures = _Pictures(plan, Path(folder))
@@ -261,8 +264,7 @@ def _too_slow(row: dict[str, Any], plan: SpeedPlan) -> bool:
 
 
 def _key(plan: SpeedPlan, job: Job) -> str:
-    processor = describe_machine()["processor"]
-    state = [fingerprint(job.codec), processor, job.size, job.cores, job.mode]
+    state = [fingerprint(job.codec), processor(), job.size, job.cores, job.mode]
     state += [job.codec.typical, plan.repeats, plan.budget, plan.model]
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
 

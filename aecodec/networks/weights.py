@@ -24,6 +24,12 @@ HALF_PRECISION_FROM = 2048
 """Kernels with this many elements and more are stored as float16."""
 
 
+def compact(name: str, values: np.ndarray) -> np.ndarray:
+    """An array of the float networks as it is stored: large kernels as float16, everything else as it is."""
+    half = name.endswith("/kernel") and values.size >= HALF_PRECISION_FROM
+    return values.astype(np.float16) if half else values
+
+
 def variable_name(variable: Any) -> str:
     """Path without the model's own name: analysis/enter/kernel."""
     return str(variable.path).removeprefix("autoencoder/")
@@ -45,8 +51,7 @@ def arrays_of(model: Autoencoder) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for variable in _float_variables(model):
         values = np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
-        half = variable_name(variable).endswith("/kernel") and values.size >= HALF_PRECISION_FROM
-        arrays[stored_name(variable)] = values.astype(np.float16) if half else values
+        arrays[stored_name(variable)] = compact(variable_name(variable), values)
     arrays["normaliser"] = np.asarray(keras.ops.convert_to_numpy(model.normaliser), np.float32)
     return arrays | model.scale_network.export()
 

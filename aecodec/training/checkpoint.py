@@ -25,7 +25,7 @@ import numpy as np
 from aecodec.errors import InputError, ModelError
 from aecodec.models import load_model_folder
 from aecodec.networks.autoencoder import Autoencoder
-from aecodec.networks.weights import HALF_PRECISION_FROM, assign_arrays, variable_name
+from aecodec.networks.weights import assign_arrays, compact, variable_name
 
 
 def weights_of(model: Autoencoder) -> dict[str, np.ndarray]:
@@ -115,14 +115,13 @@ def save_averages(
     path: Path, model: Autoencoder, optimizer: keras.optimizers.Optimizer, progress: Mapping[str, float]
 ) -> None:
     """Write a file of averages, about an eighth of a checkpoint; arguments as for `save_checkpoint`."""
-    averages = averaged_weights_of(model, optimizer).items()
-    _write(path, model, {f"average/{name}": _compact(name, array) for name, array in averages}, progress)
-
-
-def _compact(name: str, array: np.ndarray) -> np.ndarray:
-    """Large kernels as float16, as a model folder has them, but for those that become integers."""
-    half = name.endswith("/kernel") and array.size >= HALF_PRECISION_FROM
-    return array.astype(np.float16) if half and not name.startswith("scale_network/") else array
+    averages = averaged_weights_of(model, optimizer)
+    # The twin of the integer network stays as it is: its weights are rounded once, to integers.
+    stored = {
+        f"average/{name}": array if name.startswith("scale_network/") else compact(name, array)
+        for name, array in averages.items()
+    }
+    _write(path, model, stored, progress)
 
 
 def _write(path: Path, model: Autoencoder, arrays: Mapping[str, Any], progress: Mapping[str, float]) -> None:

@@ -23,7 +23,7 @@ LARGEST_CELL = 16
 WORD_CHARACTERS = string.ascii_letters + string.digits + string.punctuation
 
 Fill: TypeAlias = Callable[[np.random.Generator, int, int], np.ndarray]
-"""(generator, height, width) -> uint8 (height, width, 3)."""
+"""(generator, height, width) -> uint8 (height, width, 3), to be read only."""
 
 
 def with_drawings(pictures: PictureSet, share: float, side: int, seed: int = 0) -> PictureSet:
@@ -64,7 +64,7 @@ def draw_picture(generator: np.random.Generator, side: int) -> np.ndarray:
 
 def flat(generator: np.random.Generator, height: int, width: int) -> np.ndarray:
     """One colour."""
-    return np.broadcast_to(_colours(generator, 1)[0], (height, width, 3)).copy()
+    return np.broadcast_to(_colours(generator, 1)[0], (height, width, 3))
 
 
 def gradient(generator: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -199,7 +199,7 @@ def _mixed(pair: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 def _to_pixels(values: np.ndarray) -> np.ndarray:
     rounded = np.clip(np.round(values), 0, 255).astype(np.uint8)
-    return np.broadcast_to(rounded, (*values.shape[:2], 3)).copy()
+    return np.broadcast_to(rounded, (*values.shape[:2], 3))
 
 
 def _pillow_colour(colour: np.ndarray) -> tuple[int, int, int]:

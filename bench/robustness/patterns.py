@@ -6,13 +6,13 @@ back a picture.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.codecs.jpeg import Jpeg
 from bench.metrics import psnr_rgb
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
+_JPEG = Jpeg()
 QUALITIES = (10, 50, 75, 97)
 PAIRS = {
     "black and white": ((0, 0, 0), (255, 255, 255)),
@@ -102,20 +103,10 @@ def _measured(pixels: Pixels, quality: int, model: str | None) -> dict[str, Any]
 
     data = aecodec.encode(pixels, quality, model=model)
     decoded = np.asarray(aecodec.decode(data, model=model))
-    jpeg, jpeg_decoded = _jpeg(pixels, quality)
+    jpeg = _JPEG.encode(pixels, quality)
     return {
         "bytes": len(data),
         "psnr": round(psnr_rgb(pixels, decoded), 2),
-        "jpeg_bytes": jpeg,
-        "jpeg_psnr": round(psnr_rgb(pixels, jpeg_decoded), 2),
+        "jpeg_bytes": len(jpeg),
+        "jpeg_psnr": round(psnr_rgb(pixels, _JPEG.decode(jpeg)), 2),
     }
-
-
-def _jpeg(pixels: Pixels, quality: int) -> tuple[int, Pixels]:
-    """Bytes and decoded pixels of Pillow's JPEG."""
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality, optimize=True)
-    with Image.open(stream) as image:
-        return stream.tell(), np.asarray(image)
