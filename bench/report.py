@@ -391,7 +391,7 @@ def device_blocks(device: Mapping[str, Any]) -> list[Block]:
         Paragraph(
             f"{device['framework']}; {_machine(run['machine'])}; {run['command']}; "
             f"commit {run['commit'][:12]}. The graphs by themselves, without the entropy coder, which runs "
-            "on the CPU; medians."
+            f"on the CPU; medians. {device.get('note', '')}".strip()
         ),
         Table(header, rows),
     ]

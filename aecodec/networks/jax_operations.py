@@ -16,28 +16,48 @@ Array = Any
 
 def affine(rows: Array, kernel: Array, bias: Array) -> Array:
     """(count, channels in), (channels in, channels out), (channels out,) -> (count, channels out)."""
-    return _affine(rows, kernel, bias)
+    return _biased(product(rows, kernel), bias)
 
 
-def _affine_map(rows: Array, kernel: Array, bias: Array) -> Array:
-    return rows @ kernel + bias
+def product(rows: Array, kernel: Array) -> Array:
+    """(count, channels in), (channels in, channels out) -> (count, channels out), all of one dtype."""
+    return _product(rows, kernel)
 
 
-def _affine_forward(rows: Array, kernel: Array, bias: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _affine_map(rows, kernel, bias), (rows, kernel)
+def _matrix_product(rows: Array, kernel: Array) -> Array:
+    return rows @ kernel
 
 
-def _affine_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array, Array]:
+def _product_forward(rows: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _matrix_product(rows, kernel), (rows, kernel)
+
+
+def _product_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     rows, kernel = kept
     of_kernel = jax.lax.dot_general(
         rows, gradient, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32
     )
-    of_bias = jnp.sum(gradient, axis=0, dtype=jnp.float32)
-    return gradient @ kernel.T, of_kernel.astype(kernel.dtype), of_bias.astype(kernel.dtype)
+    return gradient @ kernel.T, of_kernel.astype(kernel.dtype)
 
 
-_affine = jax.custom_vjp(_affine_map)
-_affine.defvjp(_affine_forward, _affine_backward)
+_product = jax.custom_vjp(_matrix_product)
+_product.defvjp(_product_forward, _product_backward)
+
+
+def _sum(rows: Array, bias: Array) -> Array:
+    return rows + bias
+
+
+def _biased_forward(rows: Array, bias: Array) -> tuple[Array, Array]:
+    return _sum(rows, bias), bias
+
+
+def _biased_backward(bias: Array, gradient: Array) -> tuple[Array, Array]:
+    return gradient, jnp.sum(gradient, axis=0, dtype=jnp.float32).astype(bias.dtype)
+
+
+_biased = jax.custom_vjp(_sum)
+_biased.defvjp(_biased_forward, _biased_backward)
 
 
 def depthwise_3x3(tensor: Array, kernel: Array) -> Array:

@@ -6,6 +6,7 @@ two weights that interpolate between its neighbouring level nodes, zeros elsewhe
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import keras
@@ -140,6 +141,24 @@ class Depthwise(keras.layers.Layer):
         return depthwise_3x3(inputs, ops.convert_to_tensor(self.kernel)) + self.bias
 
 
+def _has_kernels(tensor: Tensor) -> bool:
+    """Whether `aecodec.networks.jax_kernels` serve: JAX on a GPU, in bfloat16, and a JAX that has Triton."""
+    if keras.backend.backend() != "jax" or keras.backend.standardize_dtype(tensor.dtype) != "bfloat16":
+        return False
+    import jax
+
+    return bool(jax.default_backend() == "gpu") and _has_triton()
+
+
+@lru_cache
+def _has_triton() -> bool:
+    try:
+        from jax.experimental.pallas import triton
+    except ImportError:
+        return False
+    return all(hasattr(triton, name) for name in ("CompilerParams", "load", "store"))
+
+
 class LevelTable(keras.layers.Layer):
     """A vector that depends on the quality level: rows learned at the nodes, interpolated between them."""
 
@@ -191,9 +210,21 @@ class GatedBlock(keras.layers.Layer):
 
     def call(self, inputs: Tensor, level_weights: Tensor) -> Tensor:
         """(batch, height, width, channels), (batch, nodes) -> the shape of ``inputs``."""
+        scale = ops.cast(self.feature_scale(level_weights), self.compute_dtype)
+        if _has_kernels(inputs):
+            return inputs + self.project(self._gated_by_kernels(inputs, scale))
         linear, gate = ops.split(self.mix(self.expand(inputs)), 2, axis=-1)
-        scale = ops.cast(self.feature_scale(level_weights), linear.dtype)
         return inputs + self.project(linear * ops.sigmoid(gate) * scale)
+
+    def _gated_by_kernels(self, inputs: Tensor, scale: Tensor) -> Tensor:
+        from aecodec.networks import jax_kernels, jax_operations
+
+        weights = [self.expand.kernel, self.expand.bias, self.mix.kernel, self.mix.bias]
+        matrix, offset, kernel, bias = (ops.cast(weight, self.compute_dtype) for weight in weights)
+        expanded = ops.reshape(inputs, (-1, inputs.shape[-1]))
+        expanded = jax_operations.product(expanded, matrix)
+        expanded = ops.reshape(expanded, (*inputs.shape[:-1], matrix.shape[-1]))
+        return jax_kernels.gated_depthwise(expanded, offset, kernel, bias, scale[:, 0, 0])
 
 
 class BlockStack(keras.layers.Layer):

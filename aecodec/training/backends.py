@@ -73,6 +73,12 @@ class Trainer(Protocol):
     def synchronise(self) -> None:
         """Write the trained state back into the Keras variables of model and optimiser."""
 
+    def state(self) -> Any:
+        """A copy of weights and optimiser in the host's memory."""
+
+    def set_state(self, state: Any) -> None:
+        """Return to what `state` gave."""
+
 
 def make_trainer(
     model: Autoencoder, optimizer: keras.optimizers.Optimizer, pictures: PictureSet, seed: int
@@ -137,6 +143,18 @@ class TensorFlowTrainer:
 
     def synchronise(self) -> None:
         """Nothing to do: TensorFlow trains the variables in place."""
+
+    def state(self) -> Any:
+        """See `Trainer.state`."""
+        return [np.array(ops.convert_to_numpy(variable)) for variable in self._all_variables()]
+
+    def set_state(self, state: Any) -> None:
+        """See `Trainer.set_state`."""
+        for variable, values in zip(self._all_variables(), state, strict=True):
+            variable.assign(values)
+
+    def _all_variables(self) -> list[Any]:
+        return [*self._model.trainable_variables, *self._optimizer.variables]
 
     def _step(
         self, pixels: Tensor, level_weights: Tensor, lambdas: Tensor, seed: Tensor
@@ -230,6 +248,15 @@ class JaxTrainer:
         for variables, values in zip((self._variables, self._optimizer.variables), self._state, strict=True):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(self._jax.numpy.copy(value))
+
+    def state(self) -> Any:
+        """See `Trainer.state`."""
+        return self._jax.device_get(self._state)
+
+    def set_state(self, state: Any) -> None:
+        """See `Trainer.set_state`."""
+        # A step gives its state's memory away: on a CPU, that of the arrays that were put there.
+        self._state = self._jax.tree.map(self._jax.numpy.array, state)
 
     def _copies(self, variables: list[Any]) -> list[Tensor]:
         """A step gives its state's memory away, so the state must not share any with the variables."""

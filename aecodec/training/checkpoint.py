@@ -4,7 +4,7 @@ weights/<name>      float32, the trainable variables
 average/<name>      float32, their exponential moving average
 optimizer/<number>  the optimiser's variables in their order
 normaliser          float32 (latent channels,)
-progress/<name>     numbers: steps and seconds
+progress/<name>     numbers: steps, seconds, what has become of the learning rate
 
 A file of averages has ``average/``, the large kernels as float16, ``normaliser`` and ``progress/`` alone:
 little enough to be carried away from a device. Training starts from it as from a checkpoint, but cannot keep

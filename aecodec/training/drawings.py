@@ -175,9 +175,11 @@ def _any_fill(generator: np.random.Generator) -> Fill:
 
 
 def _colours(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 3) uint8: corners of the colour cube, greys, or any colours."""
+    """(count, 3) uint8: black and white, corners of the colour cube, greys, or any colours."""
     kind = generator.random()
-    if kind < 0.4:
+    if kind < 0.15:
+        return (255 * ((generator.integers(2) + np.arange(count)) % 2))[:, None].repeat(3, 1).astype(np.uint8)
+    if kind < 0.45:
         return (255 * generator.integers(0, 2, (count, 3))).astype(np.uint8)
     if kind < 0.6:
         return generator.integers(0, 256, (count, 1)).repeat(3, 1).astype(np.uint8)

@@ -51,7 +51,7 @@ class TrainingPlan:
 
     data: tuple[Path, ...]
     out: Path = Path("runs/base")
-    drawn: float = 0.02
+    drawn: float = 0.0
     preset: str = "base"
     steps: int = 1_000_000
     steps_per_call: int = 1

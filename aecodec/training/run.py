@@ -29,6 +29,7 @@ from aecodec.training.log import Log
 from aecodec.training.loss import count_outliers, psnr
 from aecodec.training.optimizer import make_optimizer
 from aecodec.training.plan import TrainingPlan
+from aecodec.training.recovery import Recovery
 
 KLT_PATCHES = 60_000
 DRAWN_SIDE = 512
@@ -69,14 +70,16 @@ class TrainingRun:
         self.model = Autoencoder(PRESETS[plan.preset], dtype=plan.precision)
         self.optimizer = make_optimizer(plan.optimizer, clip_norm=plan.clip_norm, average=plan.average)
         self.optimizer.build(self.model.trainable_variables)
-        self.step, seconds = self._set_weights(pictures)
+        spent = self._set_weights(pictures)
+        self.step = int(spent.get("step", 0))
         self._pictures = with_drawings(pictures, plan.drawn, max(DRAWN_SIDE, largest_crop), plan.seed)
         self._trainer = make_trainer(self.model, self.optimizer, self._pictures, plan.seed)
+        self._recovery = Recovery(self._trainer, spent.get("rate_scale", 1.0), spent.get("best_loss", np.inf))
         self._operations_per_pixel = operations_per_pixel(PRESETS[plan.preset])
         self._device_limit = device_limit()
         self._log_start(len(held_out))
         self._evaluation = Evaluation(self.model, held_out) if len(held_out) else None
-        self._began = time.monotonic() - seconds
+        self._began = time.monotonic() - spent.get("seconds", 0.0)
         for progress in (self.progress, 1.0):
             self._trainer.prepare(*plan.at(progress), plan.steps_per_call)
         self._saved_at = time.monotonic()
@@ -111,7 +114,7 @@ class TrainingRun:
     @property
     def learning_rate(self) -> float:
         """Of the next step."""
-        return self.plan.learning_rate_at(self.progress, self.step)
+        return self.plan.learning_rate_at(self.progress, self.step) * self._recovery.rate_scale
 
     def advance(self) -> StepResults:
         """Take the steps of one call, and report, measure and save whenever it is time."""
@@ -122,7 +125,8 @@ class TrainingRun:
             self._report()
         if _passed(before, self.step, self.plan.evaluate_every):
             self.measure()
-        if time.monotonic() - self._saved_at > 60 * self.plan.checkpoint_minutes:
+        due = time.monotonic() - self._saved_at > 60 * self.plan.checkpoint_minutes
+        if due and self._recovery.sound:
             self.save()
         return results
 
@@ -131,7 +135,8 @@ class TrainingRun:
         count, progress = self.plan.steps_per_call, self.progress
         numbers = range(self.step, self.step + count)
         batches = [self._draw(number, *self.plan.at(progress)) for number in numbers]
-        rates = [self.plan.learning_rate_at(progress, number) for number in numbers]
+        scale = self._recovery.rate_scale
+        rates = [scale * self.plan.learning_rate_at(progress, number) for number in numbers]
         results = self._trainer.train(self.step, batches, rates)
         self.step += count
         self._recent_pixels += sum(len(batch.levels) * batch.crops.size**2 for batch in batches)
@@ -157,13 +162,18 @@ class TrainingRun:
     def save(self) -> None:
         """Write the checkpoint, and beside it its averages alone."""
         self._trainer.synchronise()
-        progress = {"step": self.step, "seconds": self.seconds}
+        progress = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "rate_scale": self._recovery.rate_scale,
+            "best_loss": self._recovery.best_loss,
+        }
         save_checkpoint(self.checkpoint, self.model, self.optimizer, progress)
         save_averages(self.plan.out / AVERAGES_FILE, self.model, self.optimizer, progress)
         self._saved_at = time.monotonic()
 
-    def _set_weights(self, pictures: PictureSet) -> tuple[int, float]:
-        """Set what training starts from; returns the steps and the seconds that were spent before.
+    def _set_weights(self, pictures: PictureSet) -> dict[str, float]:
+        """Set what training starts from; returns the progress of the checkpoint, if its schedule goes on.
 
         Args:
             pictures: whose principal components fresh weights start from.
@@ -174,14 +184,13 @@ class TrainingRun:
             transform = linear_transform_from_patches(patches, architecture.latent_channels)
             self.model.set_linear_transform(transform)
         elif self.plan.keep_schedule:
-            spent = load_checkpoint(source, self.model, self.optimizer)
-            return int(spent["step"]), spent["seconds"]
+            return load_checkpoint(source, self.model, self.optimizer)
         elif source.is_dir():
             set_released_weights(self.model, source)
         else:
             load_checkpoint(source, self.model, None)
         start_average(self.model, self.optimizer)
-        return 0, 0.0
+        return {}
 
     def _log_start(self, held_out: int) -> None:
         counts = {"training_pictures": len(self._pictures), "held_out_pictures": held_out}
@@ -224,6 +233,16 @@ class TrainingRun:
             "minutes": self.seconds / 60,
         }
         self._log.write("train", values)
+        self._watch(losses)
+
+    def _watch(self, losses: np.ndarray) -> None:
+        """Return to sound weights where training has diverged, and say so."""
+        began = time.monotonic()
+        if self._recovery.watch(losses):
+            scale = self._recovery.rate_scale
+            text = f"diverged: back to the weights of before, at {scale:g} of the learning rate"
+            self._log.write("note", {"step": self.step, "text": text})
+        self._recent_since += time.monotonic() - began
 
 
 def _passed(before: int, after: int, every: int) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from bench.compare import compare
 from bench.document import Figure, Heading, Paragraph, Pictures, Table, to_markdown, to_page
 from bench.plots import rate_distortion
-from bench.report import build
+from bench.report import build, device_blocks
 from bench.results import PUBLISHED, Point, Result, averages, read_result, write_result
 
 MACHINE = {"processor": "P", "cores": 2, "memory_gib": 4, "system": "S", "python": "3.11"}
@@ -165,3 +165,18 @@ def test_blocks_become_markdown_and_markup() -> None:
     page = to_page("t", blocks)
     assert "<h2>A &amp; B</h2>" in page
     assert page.count("<figure>") == 2
+
+
+def test_a_device_is_told_with_its_rows_and_what_is_to_be_known_of_them() -> None:
+    row = {"width": 768, "height": 512, "precision": "float32", "with_transfers": 44.18}
+    rows = [
+        {**row, "operation": "encode", "without_transfers": 86.56, "psnr_difference": None},
+        {**row, "operation": "decode", "without_transfers": None, "psnr_difference": -3e-06},
+    ]
+    device = {"device": "NVIDIA H200", "framework": "Keras", "run": RUN, "rows": rows}
+    text = to_markdown([*device_blocks(device), *device_blocks({**device, "note": "Lower bounds."})])
+    assert "Device: NVIDIA H200" in text
+    assert "| 768x512 | float32 | encode | 44.2 | 86.6 |  |" in text
+    assert "| 768x512 | float32 | decode | 44.2 |  | -0.00000 dB |" in text
+    assert text.count("medians.\n") == 1
+    assert text.count("medians. Lower bounds.\n") == 1

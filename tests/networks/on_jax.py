@@ -8,12 +8,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jax
 import keras
 import numpy as np
 
 from aecodec.models import load_model_folder
+from aecodec.networks import layers
 from aecodec.networks.compilation import compiled
 from aecodec.runtime.keras import KerasRuntime
 from aecodec.training.backends import Batch, DevicePictures, JaxTrainer, device_crops, make_trainer
@@ -42,6 +44,7 @@ def main(folder: Path, given_file: Path, found_file: Path) -> None:
     found = run_model(KerasRuntime(load_model_folder(folder)), given)
     found |= take_device_crops()
     found |= train()
+    found |= gradients_of_a_block()
     np.savez(found_file, **found)
 
 
@@ -66,6 +69,42 @@ def take_device_crops() -> dict[str, Any]:
     return {"crops of device": numpy(crops), "crops of host": take_crops(PICTURES, plan)}
 
 
+def gradients_of_a_block() -> dict[str, Any]:
+    """By operations and by kernels, in half precision: the difference of each over the operations' norm."""
+    block = layers.GatedBlock(8, dtype="mixed_bfloat16")
+    block.build((None, None, None, 64))
+    generator = np.random.default_rng(4)
+    values = [
+        variable.value + 0.1 * generator.normal(size=variable.shape).astype(np.float32)
+        for variable in block.trainable_variables
+    ]
+    inputs = jax.numpy.asarray(generator.normal(size=(2, 12, 12, 64)), "bfloat16")
+    weights = jax.numpy.asarray(generator.random((2, 8)), "float32")
+
+    def total(values: list[Any], inputs: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(block.trainable_variables, values, strict=True))):
+            return jax.numpy.sum(jax.numpy.sin(block(inputs, weights).astype("float32")))
+
+    def gradients(has_kernels: bool) -> list[np.ndarray]:
+        with mock.patch.object(layers, "_has_kernels", lambda _: has_kernels):
+            found = jax.tree.leaves(jax.grad(total, argnums=(0, 1))(values, inputs))
+        return [numpy(gradient.astype("float32")) for gradient in found]
+
+    differences = [
+        np.linalg.norm(one - other) / np.linalg.norm(other)
+        for one, other in zip(gradients(True), gradients(False), strict=True)
+    ]
+    return {"block's gradients differ": np.array(differences), "kernels serve": kernels_serve()}
+
+
+def kernels_serve() -> np.ndarray:
+    """Whether they do here, and would on a GPU: for bfloat16, for float32."""
+    tensors = [jax.numpy.zeros((), dtype) for dtype in ("bfloat16", "float32")]
+    here = [layers._has_kernels(tensor) for tensor in tensors]
+    with mock.patch.object(jax, "default_backend", lambda: "gpu"):
+        return np.array([*here, *(layers._has_kernels(tensor) for tensor in tensors)])
+
+
 def train_singly(batch: Batch, rates: list[float]) -> np.ndarray:
     """Losses of the same steps, each a call of its own."""
     model = fresh_autoencoder()
@@ -75,7 +114,7 @@ def train_singly(batch: Batch, rates: list[float]) -> np.ndarray:
 
 
 def train() -> dict[str, Any]:
-    """A few steps on the same crops, then one whose gradient is not finite."""
+    """A few steps on the same crops, two that are taken back, then two whose gradients are not finite."""
     model = fresh_autoencoder()
     optimizer = make_optimizer("muon", clip_norm=20.0, average=0.9)
     trainer = make_trainer(model, optimizer, PICTURES, seed=1)
@@ -88,6 +127,13 @@ def train() -> dict[str, Any]:
     unsynchronised = weights_of(model)
     trainer.synchronise()
     trained, state = weights_of(model), optimizer_state(optimizer)
+    kept = trainer.state()
+    trainer.train(STEPS, [batch] * 2, [2e-2] * 2)
+    trainer.synchronise()
+    moved = weights_of(model)
+    trainer.set_state(kept)
+    trainer.synchronise()
+    returned = weights_of(model), optimizer_state(optimizer)
     model.level_weights = not_finite
     broken = trainer.train(STEPS, [batch] * 2, [2e-2] * 2)
     trainer.synchronise()
@@ -97,6 +143,9 @@ def train() -> dict[str, Any]:
         "losses of single steps": single,
         "unsynchronised weights differ": differing(before, unsynchronised),
         "trained weights differ": differing(before, trained),
+        "moved weights differ": differing(trained, moved),
+        "returned weights differ": differing(trained, returned[0]),
+        "returned state differs": differing(state, returned[1]),
         "broken step's weights differ": differing(trained, weights_of(model)),
         "broken step's state differs": differing(state, optimizer_state(optimizer)),
         "variables": len(before),

@@ -28,3 +28,14 @@ def test_both_backends_give_the_same_latents_symbols_and_pixels(
     given = (compared[f"{kind} {level}"][None].astype(np.float32) for kind in "zr")
     decoded = numpy(model.decode(*given, weights))[0]
     assert np.abs(on_jax[f"decoded {level}"] - decoded).max() < 1e-2
+
+
+def test_a_block_has_the_same_gradients_by_kernels_and_by_operations(on_jax: dict[str, np.ndarray]) -> None:
+    """Up to the rounding of half precision, which the operations do more often."""
+    differences = on_jax["block's gradients differ"]
+    assert len(differences) == 8
+    assert differences.max() < 0.04
+
+
+def test_kernels_serve_on_a_gpu_in_half_precision_alone(on_jax: dict[str, np.ndarray]) -> None:
+    assert on_jax["kernels serve"].tolist() == [False, False, True, False]

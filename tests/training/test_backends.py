@@ -100,6 +100,12 @@ def test_a_gradient_that_is_not_finite_changes_nothing_on_jax(on_jax: dict[str, 
     assert on_jax["broken step's state differs"] == 0
 
 
+def test_steps_are_taken_back_on_jax(on_jax: dict[str, np.ndarray]) -> None:
+    assert on_jax["moved weights differ"] > 0
+    assert on_jax["returned weights differ"] == 0
+    assert on_jax["returned state differs"] == 0
+
+
 def test_jax_takes_the_same_crops_from_device_memory(on_jax: dict[str, np.ndarray]) -> None:
     assert np.array_equal(on_jax["crops of device"], on_jax["crops of host"])
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from aecodec.errors import InputError, ModelError
 from aecodec.models import Model
+from aecodec.training import recovery as recovery_module
 from aecodec.training import run as run_module
 from aecodec.training.backends import StepResults
 from aecodec.training.checkpoint import averaged_weights_of, read_checkpoint, weights_of
@@ -150,6 +151,36 @@ def test_the_budget_is_of_steps_or_of_minutes(plan: Plans, monkeypatch: pytest.M
     assert 0.5 <= run.progress < 0.6
     run.step = 80
     assert run.progress == 0.8
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_run_that_diverges_returns_to_its_weights_and_says_so(
+    plan: Plans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery_module, "FEWEST_SAMPLES", 1)
+    monkeypatch.setattr(recovery_module, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(recovery_module, "SOUND", 1.9)
+    made = plan(steps=100, report_every=1, checkpoint_minutes=0.0)
+    run = TrainingRun(made)
+    run.advance()
+    sound = run.model.analysis.enter.kernel.numpy()
+    run.advance()
+    rate = run.learning_rate
+    take_steps = run.take_steps
+
+    def wild() -> StepResults:
+        results = take_steps()
+        return replace(results, loss=results.loss * 1e6)
+
+    monkeypatch.setattr(run, "take_steps", wild)
+    run.advance()
+    np.testing.assert_array_equal(run.model.analysis.enter.kernel.numpy(), sound)
+    assert 0.5 * rate <= run.learning_rate < 0.8 * rate
+    assert "diverged" in log_of(made)[-1]["text"]
+    assert int(read_checkpoint(run.checkpoint)["progress/step"]) == 2, "saved while it was diverged"
+    run.save()
+    kept = plan(steps=100, resume=run.checkpoint, keep_schedule=True, out=made.out / "second")
+    assert TrainingRun(kept).learning_rate == pytest.approx(run.learning_rate)
 
 
 @pytest.mark.usefixtures("eager")
