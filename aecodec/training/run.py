@@ -114,7 +114,7 @@ class TrainingRun:
     @property
     def learning_rate(self) -> float:
         """Of the next step."""
-        return self.plan.learning_rate_at(self.progress, self.step) * self._recovery.rate_scale
+        return self._learning_rate_at(self.progress, self.step)
 
     def advance(self) -> StepResults:
         """Take the steps of one call, and report, measure and save whenever it is time."""
@@ -135,12 +135,15 @@ class TrainingRun:
         count, progress = self.plan.steps_per_call, self.progress
         numbers = range(self.step, self.step + count)
         batches = [self._draw(number, *self.plan.at(progress)) for number in numbers]
-        scale = self._recovery.rate_scale
-        rates = [scale * self.plan.learning_rate_at(progress, number) for number in numbers]
+        rates = [self._learning_rate_at(progress, number) for number in numbers]
         results = self._trainer.train(self.step, batches, rates)
         self.step += count
         self._recent_pixels += sum(len(batch.levels) * batch.crops.size**2 for batch in batches)
         return results
+
+    def _learning_rate_at(self, progress: float, step: int) -> float:
+        """That of the plan, less what divergence has taken away."""
+        return self._recovery.rate_scale * self.plan.learning_rate_at(progress, step)
 
     def _draw(self, number: int, batch: int, side: int) -> Batch:
         """The batch of a step."""
