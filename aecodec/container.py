@@ -87,7 +87,7 @@ _LAYOUTS = (1, 3)
 _DEPTHS = (8, 16)
 _FLAG_ALPHA = 0x01
 _FIRST_OPTIONAL_KIND = 0x80
-_CHUNK_SECTIONS = 5  # hyper-latents and four steps of residuals
+_CHUNK_SECTIONS = 6  # hyper-latents and five steps of residuals
 
 # magic, version, flags, layout, depth, level, chunk side, reserved, width, height, model id, checksum
 _HEADER = struct.Struct("<8sBBBBBBHII8sI")
@@ -117,7 +117,8 @@ class SectionKind(IntEnum):
     RESIDUALS_1 = 0x03
     RESIDUALS_2 = 0x04
     RESIDUALS_3 = 0x05
-    ALPHA = 0x06
+    RESIDUALS_4 = 0x06
+    ALPHA = 0x07
     ICC_PROFILE = 0x81
     EXIF = 0x82
     XMP = 0x83
@@ -618,7 +619,7 @@ class ContainerWriter:
     """Writes a file section by section, in bounded memory.
 
     Order of the critical sections: HYPER_LATENTS of all chunks in raster order, then RESIDUALS_0 of all
-    chunks, and so on to RESIDUALS_3, then ALPHA. Optional sections may stand anywhere. Use it as a context
+    chunks, and so on to RESIDUALS_4, then ALPHA. Optional sections may stand anywhere. Use it as a context
     manager, or call :meth:`finish`: only then is it known that the file is whole. The stream stays open.
 
     Args:

@@ -19,6 +19,7 @@ CHUNK_KINDS = (
     SectionKind.RESIDUALS_1,
     SectionKind.RESIDUALS_2,
     SectionKind.RESIDUALS_3,
+    SectionKind.RESIDUALS_4,
 )
 _KNOWN_KINDS = frozenset(int(kind) for kind in SectionKind)
 

@@ -128,7 +128,7 @@ def draw_diagram() -> Image.Image:
     figure, axes = _canvas()
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-    labels = ("picture", "patches\n16 x 16", "encoder", "latents", "hyper-prior", "prediction\nfour steps",
+    labels = ("picture", "patches\n16 x 16", "encoder", "latents", "hyper-prior", "prediction\nfive steps",
               "residuals", "integer\ntables", "file")  # fmt: skip
     colours = ("#d1495b", "#2e86ab", "#5b8e3e", "#e39b2d", "#7a5195")
     places = [(0.5 + 3.1 * (n % 3), 4.6 - 2 * (n // 3)) for n in range(len(labels))]

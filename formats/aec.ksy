@@ -83,7 +83,7 @@ types:
         value: (width + chunk_side - 1) / chunk_side
       chunk_count:
         value: chunk_rows * chunk_columns
-        doc: Each of the kinds 0x01 to 0x05 has so many sections.
+        doc: Each of the kinds 0x01 to 0x06 has so many sections.
   section:
     doc-ref: aec.md, section 5
     -webide-representation: '{kind}'
@@ -119,7 +119,8 @@ enums:
     0x03: residuals_1
     0x04: residuals_2
     0x05: residuals_3
-    0x06: alpha
+    0x06: residuals_4
+    0x07: alpha
     0x81: icc_profile
     0x82: exif
     0x83: xmp

@@ -36,6 +36,8 @@ VECTORS = Path(__file__).parent / "vectors"
 DEMO = Path(__file__).parents[1] / "aecodec" / "cli" / "demo.png"
 #: Of the files that are invalid before it matters which model they name.
 ANY_MODEL = bytes.fromhex("00112233445566ff")
+#: A section of each for every chunk.
+CHUNK_KINDS = range(SectionKind.HYPER_LATENTS, SectionKind.ALPHA)
 #: Rounding flips a sample of depth 8 now and then; in few samples one flip weighs much.
 FEW_SAMPLES = 200
 Samples = NDArray[Any]
@@ -172,7 +174,7 @@ def _extended(data: bytes) -> bytes:
 
 def _empty(model: Model, width: int, height: int, level: int) -> bytes:
     header = Header(width, height, level, model.model_id)
-    return write_container(header, [Section(kind, b"") for kind in range(1, 6)])
+    return write_container(header, [Section(kind, b"") for kind in CHUNK_KINDS])
 
 
 def _escapes(model: Model) -> bytes:
@@ -289,24 +291,28 @@ def _header_cases() -> Iterator[Invalid]:
 def _section_cases() -> Iterator[Invalid]:
     header = Header(70, 9, 60, ANY_MODEL, chunk_side=64)  # two chunks
     data = _whole(header)
-    kinds = [kind for kind in range(1, 6) for _ in range(2)]
+    kinds = [kind for kind in CHUNK_KINDS for _ in range(2)]
     yield Invalid("head-cut", "the file ends inside of a section's head", "truncated", data + b"\x83\0\0")
     yield Invalid("payload-cut", "the file ends inside of a payload", "truncated", data[:-1])
     yield Invalid("payload-missing", "a length beyond the end", "truncated", data + b"\x83\xff\xff\xff" * 2)
     yield Invalid("payload-checksum", "a changed payload", "checksum", _replaced(data, len(data) - 1, 7))
     yield Invalid("kind-checksum", "a changed kind", "checksum", _replaced(data, 36, 0x81))
     yield Invalid("checksum-unknown", "an unknown section's checksum", "checksum", data + b"\xf0" + bytes(7))
-    for kind in (0x00, 0x07, 0x7F):
+    for kind in (0x00, 0x08, 0x7F):
         name, text = f"critical-{kind:02x}", f"the unknown critical kind 0x{kind:02X}"
         yield Invalid(name, text, "unsupported", data + _section(kind))
-    yield Invalid("too-many", "a third section for two chunks", "corrupted", data + _section(5))
-    yield Invalid("order", "kinds decrease", "corrupted", _file(header, [*kinds, 4]))
+    yield Invalid(
+        "too-many", "a third section for two chunks", "corrupted", data + _section(SectionKind.RESIDUALS_4)
+    )
+    yield Invalid("order", "kinds decrease", "corrupted", _file(header, [*kinds, SectionKind.RESIDUALS_3]))
     early = [1, 2, 1, 2, *kinds[4:]]
     yield Invalid(
         "too-early", "a kind begins before the one below is complete", "corrupted", _file(header, early)
     )
     yield Invalid("skipped", "a kind is missing", "corrupted", _file(header, [*kinds[:4], *kinds[6:]]))
-    yield Invalid("alpha-unannounced", "alpha without its flag", "corrupted", data + _section(6))
+    yield Invalid(
+        "alpha-unannounced", "alpha without its flag", "corrupted", data + _section(SectionKind.ALPHA)
+    )
     yield Invalid(
         "sections-missing", "the file ends behind a section", "truncated", _file(header, kinds[:-1])
     )
@@ -322,7 +328,7 @@ def _section(kind: int, payload: bytes = b"") -> bytes:
 
 def _file(header: Header, kinds: list[int]) -> bytes:
     """A file of sections of one byte each."""
-    whole = [Section(kind, b"") for kind in range(1, 6) for _ in range(header.chunk_count)]
+    whole = [Section(kind, b"") for kind in CHUNK_KINDS for _ in range(header.chunk_count)]
     start = write_container(replace(header, has_alpha=False), whole)[:36]
     if header.has_alpha:
         start = _with_header(start, 9, 1)
@@ -330,7 +336,7 @@ def _file(header: Header, kinds: list[int]) -> bytes:
 
 
 def _whole(header: Header) -> bytes:
-    return _file(header, [kind for kind in range(1, 6) for _ in range(header.chunk_count)])
+    return _file(header, [kind for kind in CHUNK_KINDS for _ in range(header.chunk_count)])
 
 
 def _replaced(data: bytes, offset: int, *values: int) -> bytes:
@@ -352,7 +358,7 @@ def model_cases(model: Model, reference_model: reference.Model) -> Iterator[Inva
     """Files that name the model, whose alpha or symbols break a rule."""
     for name, description, png in _alpha_files():
         header = Header(6, 5, 60, model.model_id, has_alpha=True)
-        sections = [*(Section(kind, b"") for kind in range(1, 6)), Section(SectionKind.ALPHA, png)]
+        sections = [*(Section(kind, b"") for kind in CHUNK_KINDS), Section(SectionKind.ALPHA, png)]
         yield Invalid(f"alpha-{name}", description, "corrupted", write_container(header, sections), True)
     for name, description, kind, payload in (
         ("zero-byte", "a payload that ends in a zero byte", 1, b"\1\0"),
@@ -361,7 +367,7 @@ def model_cases(model: Model, reference_model: reference.Model) -> Iterator[Inva
         ("left-words", "words are left when all symbols are decoded", 1, b"\1" * 4096),
         ("symbol-range", "a symbol above 32767", 1, _too_large_symbol(reference_model)),
     ):
-        sections = [Section(number, payload if number == kind else b"") for number in range(1, 6)]
+        sections = [Section(number, payload if number == kind else b"") for number in CHUNK_KINDS]
         data = write_container(Header(64, 64, 60, model.model_id), sections)
         yield Invalid(name, description, "corrupted", data, True)
 

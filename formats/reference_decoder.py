@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 
 Plane = NDArray[Any]
 Arrays = dict[str, NDArray[Any]]
-HYPER_LATENTS, ALPHA = 1, 6
+HYPER_LATENTS, ALPHA = 1, 7
+CHUNK_KINDS = range(HYPER_LATENTS, ALPHA)  # a section of each for every chunk
+STEPS = 5
 ENCODER_ONLY = ("analysis/", "hyper_analysis/", "encoder/")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -95,14 +97,14 @@ def read_header(data: bytes) -> Header:
     demand(max(width, height) <= 32768 and width * height <= 2**28, "too large", f"{width} x {height} pixels")
     header = Header(flags, layout, depth, level, 64 * side, width, height, data[24:32])
     demand(min(header.chunk_side, max(header.padded)) <= 4096, "too large", "the chunks are too large")
-    demand(5 * header.chunks + flags <= 2**19, "too large", "too many chunks")
+    demand(len(CHUNK_KINDS) * header.chunks + flags <= 2**19, "too large", "too many chunks")
     return header
 
 
 def read_sections(data: bytes, header: Header) -> dict[int, list[bytes]]:
     """The payloads of the critical sections, by kind."""
     chunks = header.chunks
-    found: dict[int, list[bytes]] = {kind: [] for kind in range(1, 7)}
+    found: dict[int, list[bytes]] = {kind: [] for kind in (*CHUNK_KINDS, ALPHA)}
     lengths = dict.fromkeys(range(256), 0)
     position, last, count = 36, 0, 0
     while position < len(data):
@@ -115,7 +117,7 @@ def read_sections(data: bytes, header: Header) -> dict[int, list[bytes]]:
         if kind < 0x80:
             demand(kind in found, "unsupported", f"unknown critical section 0x{kind:02X}")
             demand(kind >= last, "corrupted", f"section at {position} is out of order")
-            before = [len(found[lower]) for lower in range(1, min(kind, 6))]
+            before = [len(found[lower]) for lower in CHUNK_KINDS if lower < kind]
             demand(all(number == chunks for number in before), "corrupted", "sections before are missing")
             demand(kind == ALPHA or len(found[kind]) < chunks, "corrupted", "more sections than chunks")
             demand(kind != ALPHA or header.flags & 1 == 1, "corrupted", "alpha without its flag")
@@ -126,7 +128,7 @@ def read_sections(data: bytes, header: Header) -> dict[int, list[bytes]]:
         demand(count <= 2**19, "too large", "too many sections")
         demand(not 0x81 <= kind <= 0x83 or lengths[kind] <= 2**26, "too large", "metadata")
         position = end
-    demand(all(len(found[kind]) == chunks for kind in range(1, 6)), "truncated", "sections are missing")
+    demand(all(len(found[kind]) == chunks for kind in CHUNK_KINDS), "truncated", "sections are missing")
     demand(bool(found[ALPHA]) or not header.flags & 1, "truncated", "the alpha plane is missing")
     return found
 
@@ -296,8 +298,10 @@ def bound_of(name: str, weight: Plane, bias: Plane, shift: Plane) -> int:
 def step_mask(shape: tuple[int, ...], step: int) -> NDArray[np.bool_]:
     """Which residuals a step codes (10.2); the shape is (rows, columns, channels)."""
     i, j, c = np.ogrid[tuple(slice(size) for size in shape)]
-    channels = shape[2]
-    mask: NDArray[np.bool_] = c // (channels // 4) == (step - (2 * (i % 2) + j % 2)) % 4
+    p, group = 2 * (i % 2) + j % 2, c // (shape[2] // 4)
+    mask: NDArray[np.bool_] = group == (max(step - 1, 0) - p) % 4
+    if step < 2:
+        mask &= (i + j) % 2 == step
     return mask
 
 
@@ -309,7 +313,7 @@ def decode_chunk(payloads: list[bytes], h: int, w: int, model: Model, level: int
     z = decode_symbols(payloads[0], indices, model).reshape(shape)
     r = np.zeros((4 * h, 4 * w, model.manifest["latent_channels"]), np.int64)
     features = network.features(z)
-    for step in range(4):
+    for step in range(STEPS):
         mask = step_mask(r.shape, step)
         indices = network.step_index(step, features, r)[mask].astype(np.int64)
         r[mask] = decode_symbols(payloads[1 + step], indices, model)
@@ -383,15 +387,14 @@ class Graph:
         return self._blocks("hyper_synthesis/sixteenth", 1, h)
 
     def _latents(self, features: Plane, r: Plane) -> Plane:
-        """Section 11.3: the four steps of predictions and residuals."""
+        """Section 11.3: the five steps of predictions and residuals."""
         residuals = r * self._gain("log_inverse_gain")
         y = np.zeros_like(residuals)
-        for step in range(4):
+        for step in range(STEPS):
             if step:
                 features = np.concatenate((features, y * self._array("normaliser")), axis=2)
             features = self._linear(f"step_{step}/enter", features)
-            count = self._architecture["prediction_blocks"] if step else 1
-            features = self._blocks(f"step_{step}/blocks", count, features)
+            features = self._blocks(f"step_{step}/blocks", self._architecture["prediction_blocks"], features)
             mean = self._linear(f"step_{step}/leave", features)
             y = np.where(step_mask(y.shape, step), mean + residuals, y)
         return y
@@ -506,7 +509,7 @@ def decode(data: bytes, model: Model) -> Decoded:
     r = np.zeros((4 * rows, 4 * columns, model.manifest["latent_channels"]), np.int64)
     digest = hashlib.sha256()
     for number, (i, j) in enumerate(header.boxes):
-        payloads = [sections[kind][number] for kind in range(HYPER_LATENTS, ALPHA)]
+        payloads = [sections[kind][number] for kind in CHUNK_KINDS]
         h, w, _ = z[i, j].shape
         symbols = decode_chunk(payloads, h, w, model, header.level)
         for plane in symbols:

@@ -57,7 +57,7 @@ from aecodec.errors import (
 
 FORMATS = Path(__file__).parents[1] / "formats"
 MODEL_ID = bytes.fromhex("00112233445566ff")
-CHUNK_KINDS = tuple(SectionKind(kind) for kind in range(1, 6))
+CHUNK_KINDS = tuple(SectionKind(kind) for kind in range(1, 7))
 Reader = Callable[..., Container]
 
 # The smallest picture, byte for byte; formats/aec.md shows the same file.
@@ -68,6 +68,7 @@ GOLDEN_FILE = bytes.fromhex(
     "03 000000 f270f133"
     "04 000000 4b4826ae"
     "05 000000 2e2f9a16"
+    "06 000000 c0802f04"
 )
 
 
@@ -76,7 +77,7 @@ def header(**changes: Any) -> Header:
 
 
 def chunk_sections(head: Header) -> list[Section]:
-    """A section for each chunk of each of the five kinds, no two with the same payload."""
+    """A section for each chunk of each of the six kinds, no two with the same payload."""
     return [
         Section(kind, bytes((kind, chunk % 256)) * (1 + chunk % 3))
         for kind in CHUNK_KINDS
@@ -140,7 +141,10 @@ def files(draw: st.DrawFn) -> tuple[Header, list[Section]]:
     head = draw(headers)
     sections = [Section(kind, draw(small_payloads)) for kind in CHUNK_KINDS for _ in range(head.chunk_count)]
     if head.has_alpha:
-        sections += [Section(6, piece) for piece in draw(st.lists(small_payloads, min_size=1, max_size=3))]
+        sections += [
+            Section(SectionKind.ALPHA, piece)
+            for piece in draw(st.lists(small_payloads, min_size=1, max_size=3))
+        ]
     optional = st.tuples(st.integers(0, len(sections)), st.integers(0x80, 0xFF), small_payloads)
     for place, kind, payload in draw(st.lists(optional, max_size=4)):
         sections.insert(place, Section(kind, payload))
@@ -163,7 +167,7 @@ def test_readers_give_back_what_was_written(file: tuple[Header, list[Section]]) 
 
 def test_the_bytes_of_a_small_file_never_change() -> None:
     head = Header(width=1, height=1, level=96, model_id=MODEL_ID)
-    payloads = [b"\xa1\xa2", b"\xb1", b"", b"", b""]
+    payloads = [b"\xa1\xa2", b"\xb1", b"", b"", b"", b""]
     sections = [Section(kind, payload) for kind, payload in zip(CHUNK_KINDS, payloads, strict=True)]
     assert write_container(head, sections) == GOLDEN_FILE
     assert read_container(GOLDEN_FILE) == Container(head, tuple(sections))
@@ -444,23 +448,23 @@ ALPHA = Section(SectionKind.ALPHA, b"png")
 @pytest.mark.parametrize(
     ("head", "sections", "error", "message"),
     [
-        (PLAIN, PLAIN_SECTIONS[:-1], TruncatedError, r"1 of RESIDUALS_3 \(0x05\)"),
-        (PLAIN, [], TruncatedError, "10 section"),
+        (PLAIN, PLAIN_SECTIONS[:-1], TruncatedError, r"1 of RESIDUALS_4 \(0x06\)"),
+        (PLAIN, [], TruncatedError, "12 section"),
         (PLAIN, PLAIN_SECTIONS[1:], CorruptedError, "begins after 1 HYPER_LATENTS"),
         (PLAIN, PLAIN_SECTIONS[:2] + PLAIN_SECTIONS[4:], CorruptedError, "begins after 0 RESIDUALS_0"),
         (PLAIN, [PLAIN_SECTIONS[0], *PLAIN_SECTIONS], CorruptedError, "more HYPER_LATENTS"),
-        (PLAIN, [*PLAIN_SECTIONS, PLAIN_SECTIONS[-1]], CorruptedError, "more RESIDUALS_3"),
+        (PLAIN, [*PLAIN_SECTIONS, PLAIN_SECTIONS[-1]], CorruptedError, "more RESIDUALS_4"),
         (
             PLAIN,
             [*PLAIN_SECTIONS, PLAIN_SECTIONS[0]],
             CorruptedError,
-            "HYPER_LATENTS .* follows a RESIDUALS_3",
+            "HYPER_LATENTS .* follows a RESIDUALS_4",
         ),
         (PLAIN, moved(PLAIN_SECTIONS, 3, 4), CorruptedError, "begins after 1 RESIDUALS_0"),
         (PLAIN, [*PLAIN_SECTIONS, ALPHA], CorruptedError, "alpha flag is not set"),
         (WITH_ALPHA, PLAIN_SECTIONS, TruncatedError, "1 of ALPHA"),
         (WITH_ALPHA, [ALPHA, *PLAIN_SECTIONS], CorruptedError, "ALPHA .* begins after 0 HYPER"),
-        (PLAIN, [*PLAIN_SECTIONS, Section(0x07, b"new")], UnsupportedError, "0x07 .*unknown"),
+        (PLAIN, [*PLAIN_SECTIONS, Section(0x08, b"new")], UnsupportedError, "0x08 .*unknown"),
         (PLAIN, [Section(0x00, b""), *PLAIN_SECTIONS], UnsupportedError, "0x00 at byte 36"),
         (PLAIN, [Section(0x7F, b""), *PLAIN_SECTIONS], UnsupportedError, "0x7F"),
     ],
@@ -527,12 +531,12 @@ def test_truncated_files_give_their_whole_sections_and_count_the_missing(read: R
 
 @both_readers
 def test_truncation_is_exact_when_only_the_last_section_is_cut(read: Reader) -> None:
-    data = file_bytes(PLAIN, [*PLAIN_SECTIONS[:-1], Section(5, bytes(100))])
+    data = file_bytes(PLAIN, [*PLAIN_SECTIONS[:-1], Section(6, bytes(100))])
     truncation = read(data[:-30], allow_truncated=True).truncation
     assert truncation is not None
-    assert truncation.missing == ((5, 1),)
+    assert truncation.missing == ((6, 1),)
     assert truncation.missing_bytes == 30
-    assert "30 bytes in 1 section(s) are missing (1 of RESIDUALS_3 (0x05))" in str(truncation)
+    assert "30 bytes in 1 section(s) are missing (1 of RESIDUALS_4 (0x06))" in str(truncation)
 
 
 @both_readers
@@ -556,7 +560,7 @@ def test_chunks_behind_the_cut_are_none() -> None:
         assert file.chunk_payload(SectionKind.RESIDUALS_1, 1) is None
         assert file.chunk_payload(SectionKind.RESIDUALS_3, 0) is None
         assert file.truncation is not None
-        assert file.truncation.missing_sections == 5
+        assert file.truncation.missing_sections == 7
 
 
 def test_pieces_are_not_joined_when_one_is_cut() -> None:
@@ -625,12 +629,12 @@ def test_wrong_section_lengths_are_noticed(read: Reader, length: int) -> None:
 def test_limits_can_be_lowered(read: Reader) -> None:
     head = header(has_alpha=True)
     _, data = whole_file(head)
-    assert read(data, limits=Limits(max_side=130, max_pixels=130 * 70, max_sections=16, max_metadata_bytes=7))
+    assert read(data, limits=Limits(max_side=130, max_pixels=130 * 70, max_sections=18, max_metadata_bytes=7))
     for limits in (
         Limits(max_side=129),
         Limits(max_pixels=130 * 70 - 1),
-        Limits(max_sections=15),
-        Limits(max_sections=10),
+        Limits(max_sections=17),
+        Limits(max_sections=12),
         Limits(max_metadata_bytes=6),
     ):
         with pytest.raises(LimitError, match="the limit is"):
@@ -704,27 +708,27 @@ class StutteringStream(io.BytesIO):
 
 
 def test_lazy_reader_reads_heads_and_the_chunks_asked_for_only() -> None:
-    head = Header(width=10_000, height=10_000, level=100, model_id=MODEL_ID)  # 100 chunks, 500 sections
+    head = Header(width=10_000, height=10_000, level=100, model_id=MODEL_ID)  # 100 chunks, 600 sections
     sections = [Section(kind, bytes(20_000)) for kind in CHUNK_KINDS for _ in range(head.chunk_count)]
     stream = CountingStream(write_container(head, sections))
     reader = ContainerReader(stream)
-    assert len(reader.entries) == 500
-    assert stream.bytes_read == HEADER_SIZE + 500 * SECTION_OVERHEAD
+    assert len(reader.entries) == 600
+    assert stream.bytes_read == HEADER_SIZE + 600 * SECTION_OVERHEAD
     touched = head.chunks_touching(Box(1000, 1000, 100, 100))
     assert touched == (0, 1, 10, 11)
     for chunk in touched:
         assert reader.chunk_payload(SectionKind.RESIDUALS_2, chunk) == bytes(20_000)
-    assert stream.bytes_read == HEADER_SIZE + 500 * SECTION_OVERHEAD + 4 * 20_000
+    assert stream.bytes_read == HEADER_SIZE + 600 * SECTION_OVERHEAD + 4 * 20_000
 
 
 def test_lazy_reader_finds_damage_when_the_section_is_read() -> None:
     data = bytearray(file_bytes(PLAIN, PLAIN_SECTIONS))
     data[-1] ^= 1
     reader = ContainerReader(io.BytesIO(data))
-    assert reader.chunk_payload(SectionKind.RESIDUALS_3, 0) == PLAIN_SECTIONS[-2].payload
-    with pytest.raises(ChecksumError, match="RESIDUALS_3"):
-        reader.chunk_payload(SectionKind.RESIDUALS_3, 1)
-    with pytest.raises(ChecksumError, match="RESIDUALS_3"):
+    assert reader.chunk_payload(SectionKind.RESIDUALS_4, 0) == PLAIN_SECTIONS[-2].payload
+    with pytest.raises(ChecksumError, match="RESIDUALS_4"):
+        reader.chunk_payload(SectionKind.RESIDUALS_4, 1)
+    with pytest.raises(ChecksumError, match="RESIDUALS_4"):
         reader.verify()
     ContainerReader(io.BytesIO(GOLDEN_FILE)).verify()
 
@@ -815,12 +819,12 @@ def test_writer_streams_sections_as_they_come() -> None:
 @pytest.mark.parametrize(
     ("head", "sections", "error", "message"),
     [
-        (PLAIN, PLAIN_SECTIONS[:-1], InputError, "1 of RESIDUALS_3"),
+        (PLAIN, PLAIN_SECTIONS[:-1], InputError, "1 of RESIDUALS_4"),
         (WITH_ALPHA, PLAIN_SECTIONS, InputError, "1 of ALPHA"),
         (PLAIN, moved(PLAIN_SECTIONS, 3, 4), InputError, "cannot be written here"),
-        (PLAIN, [*PLAIN_SECTIONS, PLAIN_SECTIONS[-1]], InputError, "more RESIDUALS_3"),
+        (PLAIN, [*PLAIN_SECTIONS, PLAIN_SECTIONS[-1]], InputError, "more RESIDUALS_4"),
         (PLAIN, [*PLAIN_SECTIONS, ALPHA], InputError, "alpha flag"),
-        (PLAIN, [Section(0x07, b"")], InputError, "received 0x07"),
+        (PLAIN, [Section(0x08, b"")], InputError, "received 0x08"),
         (PLAIN, [Section(0x00, b"")], InputError, "received 0x00"),
         (PLAIN, [Section(0x100, b"")], InputError, "received 0x100"),
         (PLAIN, [Section(0x81, bytes(MAX_PAYLOAD_SIZE + 1))], LimitError, "too long"),

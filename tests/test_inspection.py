@@ -62,7 +62,7 @@ def test_sections_are_counted_in_their_order(data: bytes) -> None:
         ("EXIF", 1),
         ("XMP", 1),
         ("HYPER_LATENTS", 6),
-        *((f"RESIDUALS_{step}", 6) for step in range(4)),
+        *((f"RESIDUALS_{step}", 6) for step in range(5)),
         ("ALPHA", 1),
     ]
     assert 36 + sum(size.bytes + 8 * size.count for size in sizes) == len(data)

@@ -64,7 +64,7 @@ def test_symbols_are_those_that_were_encoded(seed: int, level: int) -> None:
     assert np.array_equal(found_r, r)
 
 
-@pytest.mark.parametrize("layer", ["hyper_pointwise_0", "hyper_depthwise_1", "step3_index"])
+@pytest.mark.parametrize("layer", ["hyper_pointwise_0", "hyper_depthwise_1", "step4_index"])
 def test_a_model_that_breaks_the_bound_of_exactness_is_refused(layer: str) -> None:
     arrays = random_entropy_arrays()
     bias = arrays[f"scales/{layer}/bias"]
@@ -72,7 +72,7 @@ def test_a_model_that_breaks_the_bound_of_exactness_is_refused(layer: str) -> No
     tables = decoder.entry_starts(arrays["tables/half_width"], arrays["tables/frequencies"])
     model = decoder.Model({"hyper_channels": 6, "latent_channels": 16}, arrays, tables)
     with pytest.raises(decoder.RefusedError, match=rf"model: {layer}"):
-        decoder.decode_chunk([b""] * 5, 1, 1, model, 100)
+        decoder.decode_chunk([b""] * 6, 1, 1, model, 100)
 
 
 def test_the_id_of_a_model_is_the_one_in_its_files(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from aecodec.entropy.chunk import (
     estimate_bits,
 )
 from aecodec.entropy.coder import decode_symbols, encode_symbols
-from aecodec.entropy.scales import IntegerScaleNetwork, fill_quarter, group_of, quarter
+from aecodec.entropy.scales import IntegerScaleNetwork, group_of, positions_of, put_step, take_step
 from aecodec.entropy.tables import Tables, fitted_tables, integer_frequencies, logistic_tables, table_scales
 
 __all__ = [
@@ -30,11 +30,12 @@ __all__ = [
     "encode_chunk",
     "encode_symbols",
     "estimate_bits",
-    "fill_quarter",
     "fitted_tables",
     "group_of",
     "integer_frequencies",
     "logistic_tables",
-    "quarter",
+    "positions_of",
+    "put_step",
     "table_scales",
+    "take_step",
 ]

@@ -1,4 +1,4 @@
-"""The symbols of one chunk <-> five byte strings: the hyper-latents, then the residuals in four steps.
+"""The symbols of one chunk <-> six byte strings: the hyper-latents, then the residuals in five steps.
 
 The order of coding is raster order over positions (row, then column), and at each position ascending
 channels: all Z for the hyper-latents, the group of the step for the residuals. The normative text is
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecodec.entropy.coder import decode_symbols, encode_symbols
-from aecodec.entropy.scales import STEP_COUNT, IntegerScaleNetwork, fill_quarter, quarter
+from aecodec.entropy.scales import STEP_COUNT, IntegerScaleNetwork, put_step, take_step
 from aecodec.entropy.tables import Tables
 from aecodec.errors import InputError
 
@@ -45,14 +45,14 @@ class ChunkBytes:
 
     Attributes:
         hyper_latents: Of the section HYPER_LATENTS.
-        residuals: Of the sections RESIDUALS_0..3, one for each step.
+        residuals: Of the sections RESIDUALS_0..4, one for each step.
     """
 
     hyper_latents: bytes
-    residuals: tuple[bytes, bytes, bytes, bytes]
+    residuals: tuple[bytes, bytes, bytes, bytes, bytes]
 
     def __iter__(self) -> Iterator[bytes]:
-        """The five payloads in the order of decoding."""
+        """The six payloads in the order of decoding."""
         return iter((self.hyper_latents, *self.residuals))
 
 
@@ -75,8 +75,9 @@ def encode_chunk(z: NDArray[np.int16], r: NDArray[np.int16], level: int, model: 
     payloads = []
     for step in range(STEP_COUNT):
         indices = network.step_indices(step, features, r, level)
-        payloads.append(encode_symbols(quarter(r, step).ravel(), indices.ravel(), model.tables))
-    return ChunkBytes(hyper_latents, (payloads[0], payloads[1], payloads[2], payloads[3]))
+        payloads.append(encode_symbols(take_step(r, step).ravel(), indices.ravel(), model.tables))
+    first, second, third, fourth, fifth = payloads
+    return ChunkBytes(hyper_latents, (first, second, third, fourth, fifth))
 
 
 def decode_chunk(
@@ -85,7 +86,7 @@ def decode_chunk(
     """Decode what :func:`encode_chunk` wrote.
 
     Args:
-        data: The five payloads.
+        data: The six payloads.
         shape: ``(h, w)``, the grid of hyper-latents of the chunk.
         level: 0..224.
         model: The entropy model.
@@ -106,7 +107,7 @@ def decode_chunk_partial(
     """Decode as many payloads of a chunk as a truncated file has.
 
     Args:
-        payloads: The first 0 to 5 payloads: the hyper-latents, then the steps.
+        payloads: The first 0 to 6 payloads: the hyper-latents, then the steps.
         shape: ``(h, w)``, the grid of hyper-latents of the chunk.
         level: 0..224.
         model: The entropy model.
@@ -116,7 +117,7 @@ def decode_chunk_partial(
 
     Raises:
         CorruptedError: A payload is not one that the encoder writes.
-        InputError: There are more than 5 payloads, or the shape or the level is not as above.
+        InputError: There are more than 6 payloads, or the shape or the level is not as above.
     """
     if len(payloads) > 1 + STEP_COUNT:
         raise InputError(f"Expected at most {1 + STEP_COUNT} payloads of a chunk. Received {len(payloads)}.")
@@ -165,10 +166,10 @@ def decode_residual_step(
     """Decode the residuals of one step into ``r``, in place.
 
     Args:
-        step: 0..3. The former steps must be in ``r`` already.
+        step: 0..4. The former steps must be in ``r`` already.
         data: The payload of the section RESIDUALS_<step>.
         features: uint8 (4 * h, 4 * w, F), from ``model.scale_network.features(z, level)``.
-        r: int16 (4 * h, 4 * w, L). The quarter of the step is overwritten, the rest kept.
+        r: int16 (4 * h, 4 * w, L). What the step codes is overwritten, the rest kept.
         level: 0..224.
         model: The entropy model.
 
@@ -178,7 +179,7 @@ def decode_residual_step(
     """
     indices = model.scale_network.step_indices(step, features, r, level)
     symbols = decode_symbols(data, indices.ravel(), model.tables)
-    fill_quarter(r, step, symbols.reshape(indices.shape))
+    put_step(r, step, symbols.reshape(indices.shape))
 
 
 def estimate_bits(
@@ -193,7 +194,7 @@ def estimate_bits(
         model: The entropy model.
 
     Returns:
-        float64 (5,), in bits: the hyper-latents and the four steps. A payload is longer by up to
+        float64 (6,), in bits: the hyper-latents and the five steps. A payload is longer by up to
         some four bytes.
 
     Raises:
@@ -205,7 +206,7 @@ def estimate_bits(
     features = network.features(z, level)
     for step in range(STEP_COUNT):
         indices = network.step_indices(step, features, r, level)
-        bits.append(model.tables.cost_in_bits(quarter(r, step), indices).sum())
+        bits.append(model.tables.cost_in_bits(take_step(r, step), indices).sum())
     return np.array(bits, np.float64)
 
 

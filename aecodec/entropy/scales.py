@@ -3,18 +3,18 @@
 It has int8 weights, integer biases, uint8 activations, and rescales by powers of two; it knows the
 hyper-latents and the magnitudes of the residuals of former steps, all of them integers that encoder and
 decoder share. Its result is therefore the same on every machine, which a float network's is not (Balle et
-al., "Integer networks for data compression with latent-variable models", ICLR 2019). The four steps,
+al., "Integer networks for data compression with latent-variable models", ICLR 2019). The five steps,
 channel groups rotating over the positions of each 2x2 cell, follow Minnen and Singh's channel-conditional
 and He et al.'s checkerboard contexts ("ELIC", CVPR 2022) and Li et al.'s quadtree partition ("DCVC-DC",
-CVPR 2023). The normative text is section 10 of ``formats/aec.md``.
+CVPR 2023), whose first step is cut in two here, by the colours of a checkerboard: it knows least and costs
+most. The normative text is section 10 of ``formats/aec.md``.
 
 The integers are held as float32, because that is what fast matrix products take. A float32 holds every
 integer up to ``2**24`` exactly, so sums are exact in any order as long as no partial sum can pass that
 bound, which is proved from the weights when a network is loaded; a network that fails is refused. Rescaling
 is exact too: a sum below ``2**24`` times a power of two has no more than 24 significant bits.
 
-All layers of a 768x512 picture (features 48x32, L = 320, F = 96, S = C = 128) take 14 ms on one Sapphire
-Rapids core. Of each step only what it needs is computed: the residuals known so far as inputs, the group
+Of each step only what it needs is computed: the residuals known so far as inputs, the group
 in turn as outputs.
 """
 
@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from aecodec.entropy.tables import TABLE_COUNT
 from aecodec.errors import InputError, ModelError
 
-STEP_COUNT: Final = 4
+STEP_COUNT: Final = 5
+GROUP_COUNT: Final = 4
 NODE_COUNT: Final = 8
 MAX_LEVEL: Final = (NODE_COUNT - 1) << 5
 
@@ -40,33 +41,45 @@ _MAX_HYPER_INPUT: Final = 31
 _HYPER_INPUT_SCALE: Final = 8
 _ACTIVATION_TOP: Final = 255
 _ROWS: Final = 8
+_POSITIONS: Final = 4  # of a 2x2 cell
 _Float = NDArray[np.float32]
 
 
+def positions_of(step: int) -> tuple[int, ...]:
+    """The positions ``2 * (row & 1) + (column & 1)`` of each 2x2 cell that a step codes at: those of one or
+    the other colour of a checkerboard for the first two steps, all four for the others.
+    """
+    return ((0, 3), (1, 2))[step] if step < 2 else (0, 1, 2, 3)
+
+
 def group_of(step: int, position: int) -> int:
-    """The channel group that a step codes at a position ``2 * (row & 1) + (column & 1)`` of its 2x2 cell."""
-    return (step - position) % STEP_COUNT
+    """The channel group that a step codes at one of its positions."""
+    return (max(step - 1, 0) - position) % GROUP_COUNT
 
 
-def quarter(plane: NDArray[Any], step: int) -> NDArray[Any]:
+def take_step(plane: NDArray[Any], step: int) -> NDArray[Any]:
     """Take the residuals of a step out of a plane (height, width, L), both sides even.
 
     Returns:
-        A new array (height, width, L / 4) of the same dtype: at each position, the step's group of
-        channels. Its elements in C order are in coding order.
+        A new array (height, n, L / 4) of the same dtype: at each of the n positions of a row that the step
+        codes at (half of them in steps 0 and 1, else all), its group of channels. Its elements in C order are
+        in coding order.
     """
-    group_size = plane.shape[2] // STEP_COUNT
-    result = np.empty((*plane.shape[:2], group_size), plane.dtype)
-    for position in range(STEP_COUNT):
-        _cells(result, position)[:] = _cells(plane, position)[:, :, _channels(step, position, group_size)]
+    height, width, channels = plane.shape
+    group_size = channels // GROUP_COUNT
+    result = np.empty(_shape_of_step(step, height, width, group_size), plane.dtype)
+    for position in positions_of(step):
+        taken = _cells(plane, position)[:, :, _channels(step, position, group_size)]
+        _cells_of_step(result, step, position)[:] = taken
     return result
 
 
-def fill_quarter(plane: NDArray[Any], step: int, values: NDArray[Any]) -> None:
-    """Put the residuals of a step into a plane (height, width, L), in place: mirrors :func:`quarter`."""
-    group_size = plane.shape[2] // STEP_COUNT
-    for position in range(STEP_COUNT):
-        _cells(plane, position)[:, :, _channels(step, position, group_size)] = _cells(values, position)
+def put_step(plane: NDArray[Any], step: int, values: NDArray[Any]) -> None:
+    """Put the residuals of a step into a plane (height, width, L), in place: mirrors :func:`take_step`."""
+    group_size = plane.shape[2] // GROUP_COUNT
+    for position in positions_of(step):
+        put = _cells_of_step(values, step, position)
+        _cells(plane, position)[:, :, _channels(step, position, group_size)] = put
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +110,10 @@ class IntegerScaleNetwork:
         magnitudes = reader.magnitudes()
         features = hyper.depthwise_2.channels
         steps = tuple(_StepLayers.read(reader, step, features, magnitudes) for step in range(STEP_COUNT))
-        latents = {step.group_size * STEP_COUNT for step in steps}
+        latents = {step.group_size * GROUP_COUNT for step in steps}
         if len(latents) != 1:
             raise ModelError(
-                f"Expected four steps of one number of latents. Found {latents}. Reinstall the model."
+                f"Expected five steps of one number of latents. Found {latents}. Reinstall the model."
             )
         hyper_index = reader.take("hyper_index", np.int16, (NODE_COUNT, hyper.pointwise_0.inputs))
         return cls(
@@ -136,14 +149,13 @@ class IntegerScaleNetwork:
         """The tables of the residuals of one step.
 
         Args:
-            step: 0..3.
+            step: 0..4.
             features: uint8 (height, width, F), from :meth:`features`.
             r: int16 (height, width, L), of which only the residuals of the former steps are read.
             level: 0..224.
 
         Returns:
-            uint8 (height, width, L / 4), 0..63: at each position, of the step's group of channels. Its
-            elements in C order are in coding order.
+            uint8, 0..63, of the shape and in the order of :func:`take_step`: the table of each residual.
 
         Raises:
             InputError: An array has another shape, or ``step`` or ``level`` is outside of its range.
@@ -200,10 +212,10 @@ class _StepLayers:
     step: int
     group_size: int
     magnitudes: _Float  # (65536,), what a residual tells, by the bits of its int16
-    pointwise_0: tuple[_Pointwise, ...]  # for each position: the features and the groups known there
+    pointwise_0: tuple[_Pointwise, ...]  # for each of four positions: the features and the groups known there
     depthwise: _Depthwise
     pointwise_1: _Pointwise
-    index: tuple[_Pointwise, ...]  # for each position: the group in turn there
+    index: Mapping[int, _Pointwise]  # for each position of the step: the group in turn there
 
     @classmethod
     def read(cls, reader: _Reader, step: int, features: int, magnitudes: _Float) -> _StepLayers:
@@ -219,9 +231,9 @@ class _StepLayers:
                 f"Expected {features + latents} inputs (features and known latents) in "
                 f"'scales/step{step}_pointwise_0/weight'. Found {first.inputs}. Reinstall the model."
             )
-        group_size = index.outputs // STEP_COUNT
-        inputs = [_known_channels(step, position, features, group_size) for position in range(STEP_COUNT)]
-        outputs = [_channels(step, position, group_size) for position in range(STEP_COUNT)]
+        group_size = index.outputs // GROUP_COUNT
+        inputs = [_known_channels(step, position, features, group_size) for position in range(_POSITIONS)]
+        outputs = {position: _channels(step, position, group_size) for position in positions_of(step)}
         return cls(
             step,
             group_size,
@@ -229,31 +241,34 @@ class _StepLayers:
             tuple(first.restricted_to_inputs(channels) for channels in inputs),
             depthwise,
             second,
-            tuple(index.restricted_to_outputs(channels) for channels in outputs),
+            {position: index.restricted_to_outputs(channels) for position, channels in outputs.items()},
         )
 
     def apply(self, features: NDArray[np.uint8], r: NDArray[np.int16], level: int) -> NDArray[np.uint8]:
         height, width = features.shape[:2]
         padded = np.zeros((height + 2, width + 2, self.depthwise.channels), np.float32)
-        for position in range(STEP_COUNT):
+        for position in range(_POSITIONS):
             known = self._inputs(features, r, position)
             _cells(padded[1:-1, 1:-1], position)[:] = self.pointwise_0[position].apply(known, level)
-        hidden = self.pointwise_1.apply(self.depthwise.apply(padded), level)
-        indices = np.empty((height, width, self.group_size), np.uint8)
-        for position in range(STEP_COUNT):
-            at_position = np.ascontiguousarray(_cells(hidden, position))
-            _cells(indices, position)[:] = self.index[position].apply(at_position, level)
+        mixed = self.depthwise.apply(padded)
+        indices = np.empty(_shape_of_step(self.step, height, width, self.group_size), np.uint8)
+        for position, index in self.index.items():
+            at_position = np.ascontiguousarray(_cells(mixed, position))
+            hidden = self.pointwise_1.apply(at_position, level)
+            _cells_of_step(indices, self.step, position)[:] = index.apply(hidden, level)
         return indices
 
     def _inputs(self, features: NDArray[np.uint8], r: NDArray[np.int16], position: int) -> _Float:
-        """float32 (height / 2, width / 2, F + step * L / 4): what is known at one position of the cells."""
+        """float32 (height / 2, width / 2, F + n * L / 4): what is known at one position of the cells, where n
+        former steps have coded.
+        """
         at_position = _cells(features, position)
         channels = features.shape[2]
-        known = np.empty((*at_position.shape[:2], channels + self.step * self.group_size), np.float32)
+        known = np.empty((*at_position.shape[:2], self.pointwise_0[position].inputs), np.float32)
         known[:, :, :channels] = at_position
         bits = _cells(r, position).view(np.uint16)
-        for former in range(self.step):
-            start = channels + former * self.group_size
+        for number, former in enumerate(_former_steps(self.step, position)):
+            start = channels + number * self.group_size
             group = bits[:, :, _channels(former, position, self.group_size)]
             known[:, :, start : start + self.group_size] = self.magnitudes[group]
         return known
@@ -463,6 +478,20 @@ def _cells(plane: NDArray[Any], position: int) -> NDArray[Any]:
     return plane[position >> 1 :: 2, position & 1 :: 2]
 
 
+def _cells_of_step(values: NDArray[Any], step: int, position: int) -> NDArray[Any]:
+    """The same of what :func:`take_step` gives, of which the first two steps have one column a cell."""
+    return _cells(values, position) if step > 1 else values[position >> 1 :: 2]
+
+
+def _shape_of_step(step: int, height: int, width: int, group_size: int) -> tuple[int, int, int]:
+    return height, len(positions_of(step)) * width // _POSITIONS, group_size
+
+
+def _former_steps(step: int, position: int) -> list[int]:
+    """The steps before one that code at a position."""
+    return [former for former in range(step) if position in positions_of(former)]
+
+
 def _channels(step: int, position: int, group_size: int) -> slice:
     start = group_of(step, position) * group_size
     return slice(start, start + group_size)
@@ -470,5 +499,6 @@ def _channels(step: int, position: int, group_size: int) -> slice:
 
 def _known_channels(step: int, position: int, features: int, group_size: int) -> NDArray[np.intp]:
     """The inputs of a step that can differ from zero at a position: the features and the former groups."""
-    former = [features + np.r_[_channels(earlier, position, group_size)] for earlier in range(step)]
+    steps = _former_steps(step, position)
+    former = [features + np.r_[_channels(earlier, position, group_size)] for earlier in steps]
     return np.concatenate([np.arange(features), *former])

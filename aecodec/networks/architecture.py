@@ -12,8 +12,11 @@ PATCH = 16
 HYPER_PATCH = 64
 """Pixels between two hyper-latents."""
 
-STEPS = 4
-"""Coding steps; each codes a quarter of the channels at every latent position."""
+GROUPS = 4
+"""Channel groups; they rotate over the four positions of each 2x2 cell of latents."""
+
+STEPS = 5
+"""Coding steps; the first two code one group of channels at half of the positions each, the others at all."""
 
 TABLE_COUNT = 64
 """Entropy tables; the index of a table grows with the scale of the symbols it is made for."""
@@ -34,16 +37,16 @@ class Architecture:
     """The sizes of the networks, and the range of the rate scale.
 
     Attributes:
-        latent_channels: a multiple of 4: each coding step codes a quarter of them at every position.
+        latent_channels: a multiple of 4: a coding step codes a quarter of them at a position.
         hyper_channels: of the hyper-latents.
         eighth_width: channels of the transforms at 1/8 resolution.
         sixteenth_width: channels of the transforms at 1/16 resolution.
         analysis_eighth_blocks: gated blocks of the analysis at 1/8; likewise the three that follow.
         hyper_width: channels of the hyper-analysis, and of the hyper-synthesis at 1/64 and 1/32.
         prediction_width: channels of the prediction at 1/16.
-        prediction_blocks: gated blocks of each prediction step but the first, which has one.
+        prediction_blocks: gated blocks of each prediction step.
         scale_hyper_width: channels of the integer scale network at 1/64.
-        scale_feature_width: channels of its features, which all four steps share.
+        scale_feature_width: channels of its features, which all five steps share.
         scale_step_width: channels inside each of its steps.
         level_nodes: qualities at which gains and feature scales are learned.
         sublevels: linearly interpolated levels from one node to the next.

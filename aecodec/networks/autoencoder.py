@@ -54,7 +54,7 @@ class TrainingPass:
 
 @dataclass(frozen=True)
 class Coded:
-    """What the four steps give, (batch, height/16, width/16, latent channels) float32 each.
+    """What the five steps give, (batch, height/16, width/16, latent channels) float32 each.
 
     Attributes:
         latents: as the decoder reconstructs them.
@@ -172,7 +172,7 @@ class Autoencoder(keras.Model):
         return quantise
 
     def code(self, latents: Tensor, hyper: Tensor, level_weights: Tensor, quantise: Quantise) -> Coded:
-        """The four steps of the encoder: predict, quantise, reconstruct."""
+        """The five steps of the encoder: predict, quantise, reconstruct."""
         gain, inverse = self.gains(level_weights)
         features = self._hyper_features(hyper, level_weights)
         scale_features = self.scale_network.features(hyper, level_weights)
@@ -241,6 +241,31 @@ class Autoencoder(keras.Model):
         """The pixels and the rate of the symbols that `encode` gives: what a file would hold."""
         return self._pass(pixels, level_weights, None, None)
 
+    def decoder_pass(
+        self, latents: Tensor, level_weights: Tensor, hyper_noise: Tensor, residual_noise: Tensor
+    ) -> TrainingPass:
+        """`training_pass` behind the analysis, from the latents that it gave.
+
+        The gradient of the pixels is that with the residuals held: a latent that is rounded away stands at
+        its prediction.
+
+        Args:
+            latents: (batch, height/16, width/16, latent channels) float32.
+            level_weights: as for `encode`.
+            hyper_noise: as for `training_pass`.
+            residual_noise: as for `training_pass`.
+        """
+        hyper, hyper_bits = self._hyper_rate(latents, level_weights, hyper_noise)
+        coded = self.code(latents, hyper, level_weights, self.rounding(level_weights))
+        residual_bits = rate_in_bits(coded.scaled, coded.residuals, coded.indices, residual_noise)
+        _, inverse = self.gains(level_weights)
+        held = coded.latents - (coded.residuals - ops.stop_gradient(coded.residuals)) * inverse
+        return TrainingPass(
+            pixels=self._synthesise(held, level_weights),
+            residual_bits=ops.sum(residual_bits, axis=(1, 2, 3)),
+            hyper_bits=ops.sum(hyper_bits, axis=(1, 2, 3)),
+        )
+
     def coding_pass(
         self, latents: Tensor, hyper: Tensor, level_weights: Tensor, quantise: Quantise
     ) -> tuple[Coded, TrainingPass]:
@@ -265,12 +290,7 @@ class Autoencoder(keras.Model):
         self, pixels: Tensor, level_weights: Tensor, hyper_noise: Tensor | None, residual_noise: Tensor | None
     ) -> TrainingPass:
         latents = self.analysis(pixels, level_weights)
-        hyper_soft = self._hyper_latents(latents, level_weights)
-        hyper = straight_through_round(hyper_soft)
-        hyper_bits = rate_in_bits(
-            hyper_soft, hyper, self.scale_network.hyper_indices(level_weights), hyper_noise
-        )
-
+        hyper, hyper_bits = self._hyper_rate(latents, level_weights, hyper_noise)
         coded = self.code(latents, hyper, level_weights, self.rounding(level_weights))
         residual_bits = rate_in_bits(coded.scaled, coded.residuals, coded.indices, residual_noise)
         return TrainingPass(
@@ -278,6 +298,14 @@ class Autoencoder(keras.Model):
             residual_bits=ops.sum(residual_bits, axis=(1, 2, 3)),
             hyper_bits=ops.sum(hyper_bits, axis=(1, 2, 3)),
         )
+
+    def _hyper_rate(
+        self, latents: Tensor, level_weights: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Rounded hyper-latents, and the bits of each."""
+        soft = self._hyper_latents(latents, level_weights)
+        hyper = straight_through_round(soft)
+        return hyper, rate_in_bits(soft, hyper, self.scale_network.hyper_indices(level_weights), noise)
 
 
 def _bounded_exp(tensor: Tensor) -> Tensor:

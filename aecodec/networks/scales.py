@@ -258,7 +258,7 @@ class ScaleNetwork(keras.layers.Layer):
         return leaky_clip(index, float(TABLE_COUNT - 1))[:, None, None, :]
 
     def features(self, hyper_latents: Tensor, level_weights: Tensor) -> Tensor:
-        """What the four steps share of the hyper-latents.
+        """What the five steps share of the hyper-latents.
 
         (batch, height/64, width/64, hyper channels) rounded -> (batch, height/16, width/16, feature width),
         integers 0..255.
@@ -274,10 +274,10 @@ class ScaleNetwork(keras.layers.Layer):
     def step_indices(
         self, step: int, features: Tensor, known: Tensor | None, level_weights: Tensor
     ) -> Tensor:
-        """Table indices 0..63 of all latents, of which the step uses its quarter.
+        """Table indices 0..63 of all latents, of which the step uses its part.
 
         Args:
-            step: 0..3.
+            step: 0..4.
             features: (batch, height/16, width/16, feature width), of `features`.
             known: (batch, height/16, width/16, latent channels), residuals of the former steps, rounded, zero
                 where unknown; None in step 0.

@@ -14,11 +14,11 @@ import numpy as np
 from keras import ops
 
 from aecodec.networks.architecture import (
+    GROUPS,
     LATENT_UNIT,
     PATCH,
     PIXEL_CENTRE,
     SHORTCUT_UNIT,
-    STEPS,
     Architecture,
 )
 from aecodec.networks.layers import BlockStack, Pointwise, Tensor, depth_to_space, space_to_depth
@@ -44,14 +44,14 @@ class LinearTransform:
 def linear_transform_from_patches(patches: np.ndarray, latent_channels: int) -> LinearTransform:
     """Principal components of patches, (count, 768), pixel values 0..255; a multiple of 4 of them.
 
-    Components are dealt out over the channel groups of the four coding steps, so that each group holds its
-    share of every frequency range.
+    Components are dealt out over the channel groups, so that each group holds its share of every frequency
+    range.
     """
     centred = patches.astype(np.float64) - PIXEL_CENTRE
     covariance = centred.T @ centred / len(centred)
     variances, vectors = np.linalg.eigh(covariance)
     order = np.argsort(variances)[::-1][:latent_channels]
-    dealt = order.reshape(latent_channels // STEPS, STEPS).T.reshape(-1)
+    dealt = order.reshape(latent_channels // GROUPS, GROUPS).T.reshape(-1)
     deviation = np.sqrt(np.maximum(variances[dealt], 1e-2))
     return LinearTransform(vectors[:, dealt].astype(np.float32), deviation.astype(np.float32))
 

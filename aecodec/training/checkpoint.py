@@ -115,7 +115,13 @@ def save_averages(
     path: Path, model: Autoencoder, optimizer: keras.optimizers.Optimizer, progress: Mapping[str, float]
 ) -> None:
     """Write a file of averages, about an eighth of a checkpoint; arguments as for `save_checkpoint`."""
-    averages = averaged_weights_of(model, optimizer)
+    save_as_averages(path, model, averaged_weights_of(model, optimizer), progress)
+
+
+def save_as_averages(
+    path: Path, model: Autoencoder, averages: Mapping[str, np.ndarray], progress: Mapping[str, float]
+) -> None:
+    """The same of given averages, named as by `weights_of`."""
     # The twin of the integer network stays as it is: its weights are rounded once, to integers.
     stored = {
         f"average/{name}": array if name.startswith("scale_network/") else compact(name, array)

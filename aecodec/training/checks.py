@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from aecodec.entropy import IntegerScaleNetwork, fill_quarter, quarter
+from aecodec.entropy import IntegerScaleNetwork, put_step, take_step
 from aecodec.errors import ModelError
 from aecodec.networks.architecture import STEPS
 from aecodec.networks.autoencoder import Autoencoder
@@ -50,8 +50,8 @@ def _check_twin_at(
         seen = known[None].astype(np.float32) if step else None
         indices = _numpy(twin.step_indices(step, twin_features, seen, weights))
         exact = network.step_indices(step, features, known, level)
-        _require_equal(quarter(indices, step), exact, f"table indices of step {step} at level {level}")
-        fill_quarter(known, step, quarter(r, step))
+        _require_equal(take_step(indices, step), exact, f"table indices of step {step} at level {level}")
+        put_step(known, step, take_step(r, step))
 
 
 def check_runtimes(runtime: Runtime, model: Autoencoder, pixels: np.ndarray) -> None:

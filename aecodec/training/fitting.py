@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from aecodec.entropy import EntropyModel, IntegerScaleNetwork, estimate_bits, quarter
+from aecodec.entropy import EntropyModel, IntegerScaleNetwork, estimate_bits, take_step
 from aecodec.networks.architecture import STEPS, TABLE_COUNT
 from aecodec.networks.autoencoder import Autoencoder
 from aecodec.networks.compilation import compiled
@@ -101,7 +101,7 @@ def symbol_histograms(z: np.ndarray, r: np.ndarray, level: int, network: Integer
     """
     features = network.features(z, level)
     pairs = [(z, np.broadcast_to(network.hyper_indices(level), z.shape))]
-    pairs += [(quarter(r, step), network.step_indices(step, features, r, level)) for step in range(STEPS)]
+    pairs += [(take_step(r, step), network.step_indices(step, features, r, level)) for step in range(STEPS)]
     width = 2 * HISTOGRAM_LIMIT + 1
     counts = np.zeros(TABLE_COUNT * width, np.int64)
     for symbols, indices in pairs:

@@ -274,8 +274,9 @@ class GraphBuilder(LayerBuilder):
         """
         a, path = self.architecture, f"step_{number}"
         features = self.step_entrance(f"{path}/enter", features, known)
-        blocks = a.prediction_blocks if number else 1
-        features = self.block_stack(f"{path}/blocks", blocks, features, level_weights, a.prediction_width, 16)
+        features = self.block_stack(
+            f"{path}/blocks", a.prediction_blocks, features, level_weights, a.prediction_width, 16
+        )
         mean = self.pointwise(f"{path}/leave", features, a.prediction_width, a.latent_channels, 16)
         return features, self.channels_last(mean)
 
@@ -455,7 +456,7 @@ def halos(architecture: Architecture) -> dict[str, int]:
     encoder looks at hyper-latents through the scale network too, which reaches further than the prediction.
     """
     a = architecture
-    prediction = 1 + a.prediction_blocks * (STEPS - 1)
+    prediction = a.prediction_blocks * STEPS
     hyper_synthesis = ((16, 1), (32, 1), (HYPER_PATCH, 0))
     scale_features = ((16, 1), (32, 1), (HYPER_PATCH, 1))
     decoder = _reach(

@@ -17,7 +17,7 @@ LEVELS = (10, 75, 145, 215)
 
 
 def payload_and_estimate(runtime: Runtime, model: Model, pixels: np.ndarray, level: int) -> tuple[int, float]:
-    """(bytes of the five payloads, bits by the tables over 8) of a picture coded as one chunk.
+    """(bytes of the six payloads, bits by the tables over 8) of a picture coded as one chunk.
 
     Args:
         pixels: uint8 (height, width, 3), sides multiples of 64.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-
-from aecodec.training.backends import Trainer
 
 DIVERGED = 2.0
 """A median loss more than so many times the best one is no noise. Measured with the `base` preset on a GPU,
@@ -20,6 +18,16 @@ SECONDS_BETWEEN = 30.0
 """Copying a state takes a fifth of a second with the `base` preset."""
 MOST_RETURNS = 3
 """In a row: where half of the rate, a quarter and an eighth have not helped, less will not."""
+
+
+class Stateful(Protocol):
+    """What a trainer must do to be returned to sound weights."""
+
+    def state(self) -> Any:
+        """A copy of weights and optimiser."""
+
+    def set_state(self, state: Any) -> None:
+        """Return to what `state` gave."""
 
 
 class Recovery:
@@ -35,7 +43,7 @@ class Recovery:
         sound: whether the last median was.
     """
 
-    def __init__(self, trainer: Trainer, rate_scale: float = 1.0, best_loss: float = np.inf) -> None:
+    def __init__(self, trainer: Stateful, rate_scale: float = 1.0, best_loss: float = np.inf) -> None:
         self.rate_scale = rate_scale
         self.best_loss = best_loss
         self.sound = True

@@ -248,7 +248,7 @@ def test_info_as_json_has_the_sections_and_their_bytes(packed: Path, report_of: 
     assert entry["bytes_before"] == packed.stat().st_size
     assert not entry["truncated"]
     sections = entry["sections"]
-    assert len(sections) == 5
+    assert len(sections) == 6
     assert 36 + sum(8 * section["count"] + section["bytes"] for section in sections) == packed.stat().st_size
 
 

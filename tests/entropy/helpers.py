@@ -37,7 +37,7 @@ def random_entropy_arrays(
     arrays |= _depthwise(random, "hyper_depthwise_1", feature_channels)
     arrays |= _pointwise(random, "hyper_pointwise_2", feature_channels, 4 * feature_channels)
     arrays |= _depthwise(random, "hyper_depthwise_2", feature_channels)
-    for step in range(4):
+    for step in range(5):
         inputs = feature_channels + (latent_channels if step else 0)
         arrays |= _pointwise(random, f"step{step}_pointwise_0", inputs, step_width, nodes=8)
         arrays |= _depthwise(random, f"step{step}_depthwise", step_width)

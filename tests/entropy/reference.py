@@ -175,7 +175,8 @@ def features(arrays: Arrays, z: NDArray[Any], level: int) -> NDArray[np.int64]:
 def step_of(shape: tuple[int, ...]) -> NDArray[np.int64]:
     """(rows, columns, L): the step that codes each residual."""
     i, j, c = np.indices(shape)
-    steps: NDArray[np.int64] = (c // (shape[2] // 4) + 2 * (i % 2) + j % 2) % 4
+    turn = (c // (shape[2] // 4) + 2 * (i % 2) + j % 2) % 4
+    steps: NDArray[np.int64] = np.where((turn == 0) & ((i + j) % 2 == 0), 0, 1 + turn)
     return steps
 
 
@@ -207,7 +208,7 @@ def decode_chunk(
     for number, where in enumerate(np.ndindex(z.shape)):
         z[where] = symbols[number]
     of_features = features(arrays, z, level)
-    for step in range(4):
+    for step in range(5):
         indices = all_step_indices(arrays, step, of_features, r, level)
         coded = [where for where in np.ndindex(r.shape) if step_of(r.shape)[where] == step]
         symbols = decode(payloads[1 + step], [int(indices[where]) for where in coded], tables)

@@ -166,7 +166,7 @@ def _reference_result(data: bytes, model: Any) -> tuple[str, Any]:
     rows, columns = header.padded
     for number, (i, j) in enumerate(header.boxes):
         h, w = (len(range(*part.indices(size // 64))) for part, size in ((i, rows), (j, columns)))
-        payloads = [sections[kind][number] for kind in range(1, 6)]
+        payloads = [sections[kind][number] for kind in decoder.CHUNK_KINDS]
         for plane in decoder.decode_chunk(payloads, h, w, model, header.level):
             digest.update(plane.astype("<i2").tobytes())
     return digest.hexdigest(), alpha

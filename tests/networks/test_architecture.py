@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from aecodec.networks.architecture import PRESETS, STEPS, Architecture
+from aecodec.networks.architecture import GROUPS, PRESETS, Architecture
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
@@ -15,8 +15,8 @@ def test_a_manifest_holds_an_architecture_without_loss(preset: Architecture) -> 
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
-def test_every_step_has_its_quarter_of_the_channels(preset: Architecture) -> None:
-    assert preset.latent_channels % STEPS == 0
+def test_every_group_has_its_quarter_of_the_channels(preset: Architecture) -> None:
+    assert preset.latent_channels % GROUPS == 0
 
 
 def test_an_unknown_size_is_refused() -> None:

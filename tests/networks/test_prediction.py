@@ -1,11 +1,11 @@
-"""The four steps: which latents each one codes."""
+"""The five steps: which latents each one codes."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from aecodec.entropy import group_of
+from aecodec.entropy import group_of, positions_of
 
 pytest.importorskip("keras", reason="the networks need Keras")
 
@@ -19,16 +19,19 @@ def test_steps_cover_every_latent_exactly_once() -> None:
     assert np.array_equal(step_cells(CHANNELS).sum(axis=0), np.ones((2, 2, CHANNELS)))
 
 
-def test_each_step_codes_a_quarter_of_the_channels_at_each_position() -> None:
-    assert np.array_equal(step_cells(CHANNELS).sum(axis=3), np.full((4, 2, 2), CHANNELS // 4))
+def test_each_step_codes_a_quarter_of_the_channels_at_its_positions() -> None:
+    quarter, colour = CHANNELS // 4, np.eye(2)
+    expected = [quarter * colour, quarter * (1 - colour), *np.full((3, 2, 2), quarter)]
+    assert np.array_equal(step_cells(CHANNELS).sum(axis=3), expected)
 
 
 def test_steps_code_the_groups_that_the_entropy_coder_codes() -> None:
-    cells = step_cells(CHANNELS).reshape(4, 4, 4, CHANNELS // 4)
-    for step in range(4):
+    cells = step_cells(CHANNELS).reshape(5, 4, 4, CHANNELS // 4)
+    for step in range(5):
         for position in range(4):
             groups = np.flatnonzero(cells[step, position].all(axis=1))
-            assert groups.tolist() == [group_of(step, position)]
+            coded = [group_of(step, position)] if position in positions_of(step) else []
+            assert groups.tolist() == coded
 
 
 def test_masks_repeat_the_cells_over_the_plane() -> None:

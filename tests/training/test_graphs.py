@@ -16,7 +16,7 @@ pytest.importorskip("onnx", reason="the graphs are built with onnx")
 import onnx
 import onnxruntime
 
-from aecodec.networks.architecture import PRESETS, Architecture
+from aecodec.networks.architecture import PRESETS, STEPS, Architecture
 from aecodec.networks.autoencoder import Autoencoder
 from aecodec.networks.layers import GatedBlock
 from aecodec.networks.weights import arrays_of
@@ -123,7 +123,7 @@ def test_blocks_reorder_nothing(build: Callable[[Architecture], Graph], tmp_path
     found, more = (operators_as_run(build(architecture), tmp_path) for architecture in (TINY, deep))
     if not found["ReorderInput"]:
         pytest.skip("ONNX Runtime has no blocks of channels on this processor")
-    added = 2 if build is synthesis_graph else 2 * 3
+    added = 2 if build is synthesis_graph else 2 * STEPS
     assert more - found == Counter({"Conv": 6 * added, "Mul": 2 * added})
 
 
