@@ -42,6 +42,7 @@ _HYPER_INPUT_SCALE: Final = 8
 _ACTIVATION_TOP: Final = 255
 _ROWS: Final = 8
 _POSITIONS: Final = 4  # of a 2x2 cell
+_BAND: Final = 1 << 16  # elements that a depthwise layer works on at a time: they fit into a core's cache
 _Float = NDArray[np.float32]
 
 
@@ -320,14 +321,23 @@ class _Depthwise:
     def apply(self, padded: _Float) -> _Float:
         """(height + 2, width + 2, channels), with a border of zeros -> (height, width, channels)."""
         height, width = padded.shape[0] - 2, padded.shape[1] - 2
-        sums = padded[:height, :width] * self.weight[0, 0]
+        result = np.empty((height, width, self.channels), np.float32)
+        rows = max(1, _BAND // (width * self.channels))
+        for top in range(0, height, rows):
+            self._correlate(padded[top : top + rows + 2], result[top : top + rows])
+        return result
+
+    def _correlate(self, padded: _Float, sums: _Float) -> None:
+        """The same of some rows, into ``sums``."""
+        height, width = sums.shape[:2]
+        np.multiply(padded[:height, :width], self.weight[0, 0], out=sums)
         product = np.empty_like(sums)
         for row in range(3):
             for column in range(3):
                 if row or column:
                     window = padded[row : row + height, column : column + width]
                     sums += np.multiply(window, self.weight[row, column], out=product)
-        return _rescaled(sums, self.bias, self.shift, _ACTIVATION_TOP)
+        _rescaled(sums, self.bias, self.shift, _ACTIVATION_TOP)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ prediction learns it without a GPU.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -178,11 +177,23 @@ class DecoderTraining:
         self._log.write("start", {"crops": plan.crops, "plan": _plain(plan)})
 
     def run(self, report_every: int = 100) -> Path:
-        """Train for the minutes of the plan; returns the path of the averages."""
-        began = saved = time.monotonic()
-        recent: list[tuple[np.ndarray, np.ndarray, float]] = []
+        """Train for the minutes of the plan, or until Ctrl-C; returns the path of the averages."""
+        began = time.monotonic()
         path = self.plan.out / AVERAGES_FILE
         self.measure()
+        try:
+            self._train(began, path, report_every)
+        except KeyboardInterrupt:
+            click.echo("interrupted: writing the averages", err=True)
+        self._save(path, time.monotonic() - began)
+        with averaged_weights(self.model, self._optimizer):
+            self.measure()
+        (self.plan.out / LATENTS_FILE).unlink()
+        return path
+
+    def _train(self, began: float, path: Path, report_every: int) -> None:
+        saved = began
+        recent: list[tuple[np.ndarray, np.ndarray, float]] = []
         while (progress := (time.monotonic() - began) / (60 * self.plan.minutes)) < 1:
             rate = self._recovery.rate_scale * self.plan.learning_rate_at(progress, self.step)
             recent.append(self.advance(rate))
@@ -192,11 +203,6 @@ class DecoderTraining:
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
                 saved = time.monotonic()
                 self._save(path, saved - began)
-        self._save(path, time.monotonic() - began)
-        with averaged_weights(self.model, self._optimizer):
-            self.measure()
-        (self.plan.out / LATENTS_FILE).unlink()
-        return path
 
     def _report(self, results: list[tuple[np.ndarray, np.ndarray, float]], minutes: float) -> None:
         """Log the medians over some steps; return to sound weights where they tell of divergence."""
@@ -314,5 +320,4 @@ def command(model: Path, data: tuple[Path, ...], out: Path, **options: Any) -> N
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     run(command)
