@@ -120,7 +120,7 @@ def table(content: dict[str, Any]) -> str:
     rows = content["rows"]
     names = [f"{row['image']}, {row['size']}, {row['sections']} sections" for row in rows]
     lines = [
-        f"{content['what']}. What a file holds grows by whole sections, five for each chunk.",
+        f"{content['what']}. What a file holds grows by whole sections, six for each chunk.",
         "",
         f"| of the file | {' | '.join(names)} |",
         f"|---:|{'---:|' * len(rows)}",
