@@ -296,10 +296,8 @@ def _set_held(model: Autoencoder, *, trainable: bool) -> None:
 
 
 def _plain(plan: DecoderPlan) -> dict[str, Any]:
-    return {
-        name: str(value) if name in ("data", "model", "out") else value
-        for name, value in asdict(plan).items()
-    }
+    paths = {"data": [str(path) for path in plan.data], "model": str(plan.model), "out": str(plan.out)}
+    return asdict(plan) | paths
 
 
 _P = DecoderPlan
