@@ -43,6 +43,7 @@ from aecodec.errors import (
 )
 
 __all__ = [
+    "CHUNK_KINDS",
     "DEFAULT_CHUNK_SIDE",
     "DEFAULT_LIMITS",
     "HEADER_SIZE",
@@ -87,7 +88,6 @@ _LAYOUTS = (1, 3)
 _DEPTHS = (8, 16)
 _FLAG_ALPHA = 0x01
 _FIRST_OPTIONAL_KIND = 0x80
-_CHUNK_SECTIONS = 6  # hyper-latents and five steps of residuals
 
 # magic, version, flags, layout, depth, level, chunk side, reserved, width, height, model id, checksum
 _HEADER = struct.Struct("<8sBBBBBBHII8sI")
@@ -124,7 +124,8 @@ class SectionKind(IntEnum):
     XMP = 0x83
 
 
-_CHUNK_KINDS = tuple(SectionKind(kind) for kind in range(1, _CHUNK_SECTIONS + 1))
+#: The sections that each chunk has one of, in the order of decoding.
+CHUNK_KINDS = tuple(kind for kind in SectionKind if kind < SectionKind.ALPHA)
 _METADATA_KINDS = (SectionKind.ICC_PROFILE, SectionKind.EXIF, SectionKind.XMP)
 _KNOWN_KINDS = frozenset(int(kind) for kind in SectionKind)
 
@@ -311,7 +312,7 @@ class Limits:
                 f"The picture has chunks of up to {side} pixels a side; the limit is {self.max_chunk_side}. "
                 "Raise max_chunk_side to accept it, or use smaller chunks when encoding."
             )
-        self.check_section_count(_CHUNK_SECTIONS * header.chunk_count + int(header.has_alpha))
+        self.check_section_count(len(CHUNK_KINDS) * header.chunk_count + int(header.has_alpha))
 
     def check_section_count(self, count: int) -> None:
         """Raise LimitError when a file of ``count`` sections has too many."""
@@ -545,7 +546,7 @@ def _section_checksum(kind: int, payload: bytes) -> int:
 
 
 def _check_chunk(header: Header, kind: int, index: int) -> None:
-    if kind not in _CHUNK_KINDS:
+    if kind not in CHUNK_KINDS:
         raise InputError(f"Expected a kind of section that each chunk has (1 .. 5), received {kind}.")
     header.chunk_box(index)
 
@@ -589,7 +590,7 @@ class _SectionOrder:
 
     def missing(self) -> list[tuple[int, int]]:
         """(kind, number of sections that are still to come) of the required kinds."""
-        expected: dict[int, int] = dict.fromkeys(_CHUNK_KINDS, self._header.chunk_count)
+        expected: dict[int, int] = dict.fromkeys(CHUNK_KINDS, self._header.chunk_count)
         if self._header.has_alpha:
             expected[SectionKind.ALPHA] = 1
         missing = [(int(kind), count - self._counts.get(kind, 0)) for kind, count in expected.items()]
@@ -599,13 +600,13 @@ class _SectionOrder:
         chunks = self._header.chunk_count
         if kind < self._last_critical:
             return f"a {section_name(kind)} section follows a {section_name(self._last_critical)} section"
-        for former in _CHUNK_KINDS:
+        for former in CHUNK_KINDS:
             if former < kind and self._counts.get(former, 0) != chunks:
                 return (
                     f"a {section_name(kind)} section begins after {self._counts.get(former, 0)} "
                     f"{section_name(former)} section(s); expected one for each of the {chunks} chunk(s)"
                 )
-        if kind in _CHUNK_KINDS and self._counts.get(kind, 0) == chunks:
+        if kind in CHUNK_KINDS and self._counts.get(kind, 0) == chunks:
             return f"there are more {section_name(kind)} sections than chunks ({chunks})"
         if kind == SectionKind.ALPHA and not self._header.has_alpha:
             return f"there is an {section_name(kind)} section, but the header's alpha flag is not set"
@@ -708,7 +709,7 @@ def split_payload(kind: int, data: bytes | bytearray | memoryview) -> Iterator[S
     Raises:
         InputError: the kind is one of those that each chunk has exactly once.
     """
-    if kind in _CHUNK_KINDS:
+    if kind in CHUNK_KINDS:
         raise InputError(f"Expected a kind of section that may be split, received {section_name(kind)}.")
     view = _as_bytes_view(data)
     for start in range(0, max(len(view), 1), MAX_PAYLOAD_SIZE):

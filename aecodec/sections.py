@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from aecodec.container import ContainerReader, Header, Section, SectionKind, split_payload
+from aecodec.container import CHUNK_KINDS, ContainerReader, Header, Section, SectionKind, split_payload
 from aecodec.entropy import ChunkBytes, EntropyModel, decode_chunk_partial
 from aecodec.errors import ChecksumError
 from aecodec.image import Picture, plane_to_png
 from aecodec.windows import HYPER_STRIDE, Symbols
 
-__all__ = ["CHUNK_KINDS", "SectionSource", "chunk_symbols", "sections_of"]
+__all__ = ["SectionSource", "chunk_symbols", "sections_of"]
 
-#: The sections that each chunk has one of, in the order of decoding.
-CHUNK_KINDS = (
-    SectionKind.HYPER_LATENTS,
-    SectionKind.RESIDUALS_0,
-    SectionKind.RESIDUALS_1,
-    SectionKind.RESIDUALS_2,
-    SectionKind.RESIDUALS_3,
-    SectionKind.RESIDUALS_4,
-)
 _KNOWN_KINDS = frozenset(int(kind) for kind in SectionKind)
 
 

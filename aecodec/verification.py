@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecodec.codec import ModelChoice, Progress, checked_jobs, model_of, thread_pool
-from aecodec.container import DEFAULT_LIMITS, ContainerReader, Limits, SectionKind
+from aecodec.container import CHUNK_KINDS, DEFAULT_LIMITS, ContainerReader, Limits, SectionKind
 from aecodec.errors import AecodecError, FormatError, TruncatedError, UnsupportedError
 from aecodec.image import plane_from_png
 from aecodec.inspection import Info, info_of
 from aecodec.models import Model
-from aecodec.sections import CHUNK_KINDS, chunk_symbols
+from aecodec.sections import chunk_symbols
 from aecodec.streams import ReadableFile, open_source, size_of
 from aecodec.windows import Symbols
 

@@ -27,7 +27,7 @@ from PIL import Image, ImageCms, ImageDraw
 
 sys.path.append(str(Path(__file__).parents[1]))  # a checkout need not be installed
 from aecodec import decode, encode, symbols_hash
-from aecodec.container import Header, Section, SectionKind, read_container, write_container
+from aecodec.container import CHUNK_KINDS, Header, Section, SectionKind, read_container, write_container
 from aecodec.entropy import encode_chunk
 from aecodec.image import Picture, picture_from_array, plane_to_png
 from aecodec.models import Model, load_model_folder
@@ -36,8 +36,6 @@ VECTORS = Path(__file__).parent / "vectors"
 DEMO = Path(__file__).parents[1] / "aecodec" / "cli" / "demo.png"
 #: Of the files that are invalid before it matters which model they name.
 ANY_MODEL = bytes.fromhex("00112233445566ff")
-#: A section of each for every chunk.
-CHUNK_KINDS = range(SectionKind.HYPER_LATENTS, SectionKind.ALPHA)
 #: Rounding flips a sample of depth 8 now and then; in few samples one flip weighs much.
 FEW_SAMPLES = 200
 Samples = NDArray[Any]

@@ -49,7 +49,7 @@ class ChunkBytes:
     """
 
     hyper_latents: bytes
-    residuals: tuple[bytes, bytes, bytes, bytes, bytes]
+    residuals: tuple[bytes, ...]
 
     def __iter__(self) -> Iterator[bytes]:
         """The six payloads in the order of decoding."""
@@ -76,8 +76,7 @@ def encode_chunk(z: NDArray[np.int16], r: NDArray[np.int16], level: int, model: 
     for step in range(STEP_COUNT):
         indices = network.step_indices(step, features, r, level)
         payloads.append(encode_symbols(take_step(r, step).ravel(), indices.ravel(), model.tables))
-    first, second, third, fourth, fifth = payloads
-    return ChunkBytes(hyper_latents, (first, second, third, fourth, fifth))
+    return ChunkBytes(hyper_latents, tuple(payloads))
 
 
 def decode_chunk(

@@ -14,8 +14,8 @@ integer up to ``2**24`` exactly, so sums are exact in any order as long as no pa
 bound, which is proved from the weights when a network is loaded; a network that fails is refused. Rescaling
 is exact too: a sum below ``2**24`` times a power of two has no more than 24 significant bits.
 
-Of each step only what it needs is computed: the residuals known so far as inputs, the group
-in turn as outputs.
+Of each step only what it needs is computed: the residuals known so far as inputs, the group in turn as
+outputs.
 """
 
 from __future__ import annotations

@@ -255,16 +255,10 @@ class Autoencoder(keras.Model):
             hyper_noise: as for `training_pass`.
             residual_noise: as for `training_pass`.
         """
-        hyper, hyper_bits = self._hyper_rate(latents, level_weights, hyper_noise)
-        coded = self.code(latents, hyper, level_weights, self.rounding(level_weights))
-        residual_bits = rate_in_bits(coded.scaled, coded.residuals, coded.indices, residual_noise)
+        coded, bits = self._coded_with_rate(latents, level_weights, hyper_noise, residual_noise)
         _, inverse = self.gains(level_weights)
         held = coded.latents - (coded.residuals - ops.stop_gradient(coded.residuals)) * inverse
-        return TrainingPass(
-            pixels=self._synthesise(held, level_weights),
-            residual_bits=ops.sum(residual_bits, axis=(1, 2, 3)),
-            hyper_bits=ops.sum(hyper_bits, axis=(1, 2, 3)),
-        )
+        return self._decoded(held, level_weights, *bits)
 
     def coding_pass(
         self, latents: Tensor, hyper: Tensor, level_weights: Tensor, quantise: Quantise
@@ -280,32 +274,41 @@ class Autoencoder(keras.Model):
         coded = self.code(latents, hyper, level_weights, quantise)
         hyper_bits = logistic_bits(hyper, self.scale_network.hyper_indices(level_weights))
         residual_bits = logistic_bits(coded.residuals, coded.indices)
-        return coded, TrainingPass(
-            pixels=self._synthesise(coded.latents, level_weights),
-            residual_bits=ops.sum(residual_bits, axis=(1, 2, 3)),
-            hyper_bits=ops.sum(hyper_bits, axis=(1, 2, 3)),
-        )
+        return coded, self._decoded(coded.latents, level_weights, residual_bits, hyper_bits)
 
     def _pass(
         self, pixels: Tensor, level_weights: Tensor, hyper_noise: Tensor | None, residual_noise: Tensor | None
     ) -> TrainingPass:
         latents = self.analysis(pixels, level_weights)
-        hyper, hyper_bits = self._hyper_rate(latents, level_weights, hyper_noise)
+        coded, bits = self._coded_with_rate(latents, level_weights, hyper_noise, residual_noise)
+        return self._decoded(coded.latents, level_weights, *bits)
+
+    def _coded_with_rate(
+        self,
+        latents: Tensor,
+        level_weights: Tensor,
+        hyper_noise: Tensor | None,
+        residual_noise: Tensor | None,
+    ) -> tuple[Coded, tuple[Tensor, Tensor]]:
+        """Latents as coded, and the bits of each residual and of each hyper-latent."""
+        hyper_soft = self._hyper_latents(latents, level_weights)
+        hyper = straight_through_round(hyper_soft)
+        hyper_bits = rate_in_bits(
+            hyper_soft, hyper, self.scale_network.hyper_indices(level_weights), hyper_noise
+        )
         coded = self.code(latents, hyper, level_weights, self.rounding(level_weights))
         residual_bits = rate_in_bits(coded.scaled, coded.residuals, coded.indices, residual_noise)
+        return coded, (residual_bits, hyper_bits)
+
+    def _decoded(
+        self, latents: Tensor, level_weights: Tensor, residual_bits: Tensor, hyper_bits: Tensor
+    ) -> TrainingPass:
+        """What a pass gives, of reconstructed latents and the bits of each symbol."""
         return TrainingPass(
-            pixels=self._synthesise(coded.latents, level_weights),
+            pixels=self._synthesise(latents, level_weights),
             residual_bits=ops.sum(residual_bits, axis=(1, 2, 3)),
             hyper_bits=ops.sum(hyper_bits, axis=(1, 2, 3)),
         )
-
-    def _hyper_rate(
-        self, latents: Tensor, level_weights: Tensor, noise: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Rounded hyper-latents, and the bits of each."""
-        soft = self._hyper_latents(latents, level_weights)
-        hyper = straight_through_round(soft)
-        return hyper, rate_in_bits(soft, hyper, self.scale_network.hyper_indices(level_weights), noise)
 
 
 def _bounded_exp(tensor: Tensor) -> Tensor:

@@ -112,6 +112,32 @@ def global_norm(gradients: list[Tensor]) -> Tensor:
     return ops.sqrt(sum(ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in gradients))
 
 
+def move_if_finite(
+    optimizer: keras.optimizers.Optimizer, gradients: list[Tensor], variables: list[Any]
+) -> Tensor:
+    """Inside of a step of TensorFlow: follow gradients whose norm is finite; returns the norm."""
+    import tensorflow as tf
+
+    norm = global_norm(gradients)
+
+    def move() -> Tensor:
+        optimizer.apply(gradients, variables)
+        return norm
+
+    return tf.cond(tf.math.is_finite(norm), move, lambda: norm)
+
+
+def copied(variables: Sequence[Any]) -> list[np.ndarray]:
+    """The values of variables, which they no longer share."""
+    return [np.array(ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def assign_copies(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    """The inverse of `copied`."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
 class TensorFlowTrainer:
     """Eager loop around one compiled step; no XLA, which is slower on CPUs."""
 
@@ -146,12 +172,11 @@ class TensorFlowTrainer:
 
     def state(self) -> Any:
         """See `Trainer.state`."""
-        return [np.array(ops.convert_to_numpy(variable)) for variable in self._all_variables()]
+        return copied(self._all_variables())
 
     def set_state(self, state: Any) -> None:
         """See `Trainer.set_state`."""
-        for variable, values in zip(self._all_variables(), state, strict=True):
-            variable.assign(values)
+        assign_copies(self._all_variables(), state)
 
     def _all_variables(self) -> list[Any]:
         return [*self._model.trainable_variables, *self._optimizer.variables]
@@ -173,14 +198,7 @@ class TensorFlowTrainer:
             result = self._model.training_pass(pixels, level_weights, *noise)
             measured = rate_distortion(result, pixels, lambdas)
             total = robust_mean(measured.loss)
-        gradients = tape.gradient(total, variables)
-        norm = global_norm(gradients)
-
-        def move() -> Tensor:
-            self._optimizer.apply(gradients, variables)
-            return norm
-
-        norm = tf.cond(tf.math.is_finite(norm), move, lambda: norm)
+        norm = move_if_finite(self._optimizer, tape.gradient(total, variables), variables)
         return measured.bits_per_pixel, measured.mean_squared_error, measured.loss, norm
 
 

@@ -24,8 +24,10 @@ from aecodec.networks.architecture import HYPER_PATCH, PATCH, Architecture
 from aecodec.networks.autoencoder import Autoencoder
 from aecodec.networks.compilation import compiled
 from aecodec.networks.layers import Tensor
+from aecodec.training.backends import assign_copies, copied, move_if_finite
 from aecodec.training.checkpoint import (
     averaged_weights,
+    averaged_weights_of,
     save_as_averages,
     set_released_weights,
     start_average,
@@ -37,7 +39,7 @@ from aecodec.training.evaluation import Evaluation
 from aecodec.training.log import Log
 from aecodec.training.loss import lambdas_of, rate_distortion, robust_mean
 from aecodec.training.optimizer import make_optimizer
-from aecodec.training.plan import WARM_UP
+from aecodec.training.plan import plain, scheduled_rate
 from aecodec.training.recovery import Recovery
 from aecodec.training.run import AVERAGES_FILE, LOG_FILE
 
@@ -93,8 +95,11 @@ class DecoderPlan:
 
     def learning_rate_at(self, progress: float, step: int) -> float:
         """At a share of the minutes, 0..1, and after so many steps."""
-        falling = min(1.0, (1 - progress) / (1 - self.anneal_from))
-        return self.learning_rate * min(1.0, (step + 1) / WARM_UP) * max(falling, 0.0)
+        return scheduled_rate(self.learning_rate, self.anneal_from, progress, step)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Field names and values as JSON takes them."""
+        return {name: plain(value) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,8 @@ class DecoderTraining:
         set_released_weights(self.model, plan.model)
         self._pictures = pictures
         self._latents = store_latents(self.model, pictures, plan)
-        _set_held(self.model, trainable=False)
+        self._released = weights_of(self.model)
+        _hold_analysis(self.model)
         self._optimizer = make_optimizer("muon", clip_norm=plan.clip_norm, average=AVERAGE)
         self._trained = list(self.model.trainable_variables)
         self._optimizer.build(self._trained)
@@ -174,7 +180,7 @@ class DecoderTraining:
         self._compiled_step = tf.function(self._step, autograph=False)
         self._recovery = Recovery(self)
         self._evaluation = Evaluation(self.model, held_out) if len(held_out) else None
-        self._log.write("start", {"crops": plan.crops, "plan": _plain(plan)})
+        self._log.write("start", {"crops": plan.crops, "plan": plan.to_dict()})
 
     def run(self, report_every: int = 100) -> Path:
         """Train for the minutes of the plan, or until Ctrl-C; returns the path of the averages."""
@@ -216,20 +222,16 @@ class DecoderTraining:
 
     def _save(self, path: Path, seconds: float) -> None:
         """Write the averages, with the weights that are held."""
-        with averaged_weights(self.model, self._optimizer):
-            _set_held(self.model, trainable=True)
-            weights = weights_of(self.model)
-            _set_held(self.model, trainable=False)
+        weights = self._released | averaged_weights_of(self.model, self._optimizer)
         save_as_averages(path, self.model, weights, {"step": self.step, "seconds": seconds})
 
     def state(self) -> list[np.ndarray]:
         """A copy of trained weights and optimiser."""
-        return [np.array(ops.convert_to_numpy(variable)) for variable in self._changing()]
+        return copied(self._changing())
 
     def set_state(self, state: list[np.ndarray]) -> None:
         """Return to what `state` gave."""
-        for variable, values in zip(self._changing(), state, strict=True):
-            variable.assign(values)
+        assign_copies(self._changing(), state)
 
     def _changing(self) -> list[Any]:
         return [*self._trained, *self._optimizer.variables]
@@ -278,26 +280,14 @@ class DecoderTraining:
             )
             measured = rate_distortion(result, tf.cast(pixels, "float32"), lambdas)
             total = robust_mean(measured.loss)
-        gradients = tape.gradient(total, variables)
-        norm = tf.linalg.global_norm(gradients)
-
-        def move() -> Tensor:
-            self._optimizer.apply(gradients, variables)
-            return norm
-
-        norm = tf.cond(tf.math.is_finite(norm), move, lambda: norm)
+        norm = move_if_finite(self._optimizer, tape.gradient(total, variables), variables)
         return measured.bits_per_pixel, measured.loss, norm
 
 
-def _set_held(model: Autoencoder, *, trainable: bool) -> None:
-    """The analysis, and the gains that it was learned with."""
+def _hold_analysis(model: Autoencoder) -> None:
+    """Train neither it nor the gains that it was learned with."""
     for part in (model.analysis, model.log_gain, model.hyper_log_gain):
-        part.trainable = trainable
-
-
-def _plain(plan: DecoderPlan) -> dict[str, Any]:
-    paths = {"data": [str(path) for path in plan.data], "model": str(plan.model), "out": str(plan.out)}
-    return asdict(plan) | paths
+        part.trainable = False
 
 
 _P = DecoderPlan

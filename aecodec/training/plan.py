@@ -112,18 +112,24 @@ class TrainingPlan:
             progress: the share of the budget that is spent, 0..1 and, in the last call, more.
             step: steps taken.
         """
-        rise = min(1.0, (step + 1) / WARM_UP)
-        spent = min(progress, 1.0)
-        if spent <= self.anneal_from:
-            return self.learning_rate * rise
-        return self.learning_rate * rise * (1.0 - spent) / (1.0 - self.anneal_from)
+        return scheduled_rate(self.learning_rate, self.anneal_from, progress, step)
 
     def to_dict(self) -> dict[str, Any]:
         """Field names and values as JSON takes them."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return {name: plain(value) for name, value in asdict(self).items()}
 
 
-def _plain(value: Any) -> Any:
+def scheduled_rate(peak: float, anneal_from: float, progress: float, step: int) -> float:
+    """See `TrainingPlan.learning_rate_at`."""
+    rise = min(1.0, (step + 1) / WARM_UP)
+    spent = min(progress, 1.0)
+    if spent <= anneal_from:
+        return peak * rise
+    return peak * rise * (1.0 - spent) / (1.0 - anneal_from)
+
+
+def plain(value: Any) -> Any:
+    """The value of a plan's field as JSON takes it."""
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value

@@ -153,7 +153,7 @@ def test_any_payloads_give_symbols_or_a_format_error(payloads: list[bytes], leve
     except CorruptedError:
         return
     filled = [*payloads, *[b""] * 6]
-    assert encode_chunk(z, r, level, MODEL) == ChunkBytes(filled[0], (*filled[1:6],))  # type: ignore[arg-type]
+    assert encode_chunk(z, r, level, MODEL) == ChunkBytes(filled[0], (*filled[1:6],))
 
 
 def test_estimates_are_the_lengths_of_the_payloads() -> None:
