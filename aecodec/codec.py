@@ -1,11 +1,11 @@
-"""The pipeline: picture -> symbols -> bytes, and its mirror image bytes -> symbols -> picture.
+"""The pipeline: picture -> latents -> symbols -> bytes, and its mirror image.
 
-Encoding runs the encoder graph over windows of the picture, puts the symbols together to chunks, and codes
-each chunk by itself. Decoding decodes chunks, puts windows together from them, and runs the decoder graph.
+Encoding runs the analysis over windows of the picture, puts the latents together to chunks, and codes each
+chunk by itself. Decoding decodes chunks, puts windows together from their latents, and runs the synthesis.
 Only the chunks and the window in use are held, so that memory beyond the pixels and the bytes grows with
-the width of a picture and not with its area. The graphs run in the calling thread (a runtime uses the cores
-by itself) while a pool of threads codes the chunks behind or ahead of it; the bytes do not depend on the
-number of threads.
+the width of a picture and not with its area. Analysis and synthesis run in the calling thread (a runtime
+uses the cores by itself) while a pool of threads codes the chunks behind or ahead of it; the bytes do not
+depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -33,7 +34,7 @@ from aecodec.container import (
     SectionKind,
     write_container,
 )
-from aecodec.entropy import ChunkBytes, EntropyModel, encode_chunk
+from aecodec.entropy import ChunkBytes, EntropyModel
 from aecodec.errors import InputError, ModelError, UnknownModelError
 from aecodec.image import (
     Frame,
@@ -48,19 +49,21 @@ from aecodec.image import (
 from aecodec.models import Model, default_model, find_model, load_model
 from aecodec.partial import estimate_missing
 from aecodec.refinement import Refinement
-from aecodec.runtime import Runtime, StagedRuntime, open_runtime
+from aecodec.residuals import ResidualCoder
+from aecodec.runtime import Runtime, open_runtime
 from aecodec.sections import SectionSource, chunk_symbols, sections_of
 from aecodec.streams import ReadableFile, open_source
 from aecodec.windows import (
     HYPER_STRIDE,
     LATENT_STRIDE,
     WINDOW_SIDE,
+    LatentStore,
     Symbols,
-    SymbolStore,
     View,
     Window,
     box_average,
     chunk_uses,
+    intersection,
     plan_windows,
     window_pixels,
 )
@@ -126,17 +129,17 @@ def encode(
             3 (RGB) or 4 (RGB, alpha) channels; or a Pillow image; or a Picture.
         quality: 1 (smallest) to 100; fractions are fine.
         level: position on the model's rate scale, 0 to 224, instead of a quality.
-        effort: 0 to 4. Above 0, the symbols of this picture are searched for by gradient descent through the
+        effort: 0 to 4. Above 0, the latents of this picture are searched for by gradient descent through the
             decoder: better pictures for their bytes, at the cost of minutes for each megapixel. Needs Keras
             with TensorFlow or JAX. Any decoder reads the file, as fast as any other.
         strip: leave out EXIF, XMP and ICC profile; the pixels are turned upright and converted to sRGB
             first. The profile stays with 16 bits per sample, or where it cannot be applied.
         model: which model encodes, and must be installed (or given) where the file is decoded.
-        runtime: what runs the encoder graph: "onnx", "keras", or an object with Runtime's methods.
+        runtime: what runs the networks: "onnx", "keras", or an object with Runtime's methods.
         chunk_side: pixels, a multiple of 64 up to 4096: the squares that are coded independently.
         window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
-            graph at once; 1920 by default. It bounds memory, and changes no more of what is coded than the
-            rounding of a symbol here and there.
+            analysis at once; 1920 by default. It bounds memory, and changes nothing but the rounding of
+            floats.
         jobs: threads that code chunks; by default as many as there are cores. The bytes are the same for
             any number.
         limits: what to accept.
@@ -165,9 +168,10 @@ def encode(
         layout=kept.layout,
         depth=kept.depth,
         has_alpha=kept.alpha is not None,
+        dependent=True,
         chunk_side=_checked_side("chunk_side", chunk_side, most=4096),
     )
-    windows = plan_windows(header, chosen.halo.encoder, side=_window_side(window_side))
+    windows = plan_windows(header, chosen.halo.analysis, side=_window_side(window_side))
     ticker = Ticker(progress, len(windows) + header.chunk_count + refinement.tick_count(header))
     engine = _Engine(chosen, _open(runtime, chosen), checked_jobs(jobs), ticker)
     if refinement.iterations:
@@ -244,9 +248,9 @@ def decode_picture(
             around them, or taken as 0, missing alpha as opaque; ``problems`` and ``missing`` of the result
             tell.
         model: where a model that is not installed lies; its id must be the file's.
-        runtime: what runs the decoder graph: "onnx", "keras", or an object with Runtime's methods.
+        runtime: what runs the networks: "onnx", "keras", or an object with Runtime's methods.
         window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
-            graph at once; 1920 by default. It bounds memory, and moves a sample by one level at most.
+            synthesis at once; 1920 by default. It bounds memory, and moves a sample by one level at most.
         jobs: threads that decode chunks; by default as many as there are cores.
         limits: what to accept, checked before anything of that size is allocated.
         progress: called in this thread with (done, total), counted in windows and chunks.
@@ -322,12 +326,13 @@ def open_decoding(data: ReadableFile, options: DecodeOptions) -> Iterator[Decodi
         header = reader.header
         view = View.of(header, options.region, options.scale)
         chosen = model_of(header, options.model)
-        side = _window_side(options.window_side)
-        windows = plan_windows(header, chosen.halo.decoder, area=view.area, side=side)
+        side, jobs = _window_side(options.window_side), checked_jobs(options.jobs)
         source = SectionSource(reader, tolerant=options.allow_partial)
         source.check_unknown()
+        runtime = _open(options.runtime, chosen)
+        windows = plan_windows(header, _rounded_up(runtime.synthesis_halo), area=view.area, side=side)
         ticker = Ticker(options.progress, len(windows) + len(_chunks_of(header, windows)))
-        engine = _Engine(chosen, _open(options.runtime, chosen), checked_jobs(options.jobs), ticker)
+        engine = _Engine(chosen, runtime, jobs, ticker)
         # What costs little goes first, so that damage there is found before the pixels are decoded.
         frame = _read_frame(source, view)
         alpha = _read_alpha(source, view) if header.has_alpha else None
@@ -350,89 +355,75 @@ class Ticker:
 
 @dataclass(frozen=True, eq=False)
 class _Engine:
-    """A model, what runs its graphs, and how many threads code chunks: the two directions, line for line."""
+    """A model, what runs its networks, and how many threads code chunks: the two directions."""
 
     model: Model
     runtime: Runtime
     jobs: int
     ticker: Ticker
 
+    @cached_property
+    def coder(self) -> ResidualCoder:
+        return ResidualCoder(self.model, self.runtime)
+
     def encode_chunks(self, picture: Picture, header: Header, windows: Sequence[Window]) -> list[ChunkBytes]:
-        """Windows -> symbols -> chunks, in raster order."""
-        _, last_uses = chunk_uses(header, [window.core for window in windows])
-        store = SymbolStore(header, self.model.hyper_channels, self.model.latent_channels)
+        """Windows -> latents -> chunks, in raster order."""
         coded: dict[int, ChunkBytes] = {}
         with thread_pool(self.jobs) as pool:
             waiting: deque[tuple[int, Future[ChunkBytes]]] = deque()
-            for window, finished in zip(windows, last_uses, strict=True):
-                self._analyse_into(store, picture, window, header.level)
-                for index in finished:
-                    symbols = store.take(index)
-                    job = pool.submit(encode_chunk, *symbols, header.level, self.model.entropy)
-                    waiting.append((index, job))
+            for chunks in self._analyse(picture, header, windows):
+                for index, latents in chunks:
+                    waiting.append((index, pool.submit(self._coded, latents, header.level)))
                 self._collect(waiting, coded, leave=2 * self.jobs)
             self._collect(waiting, coded, leave=0)
+        return [coded[index] for index in range(header.chunk_count)]
+
+    def encode_refined_chunks(
+        self, picture: Picture, header: Header, windows: Sequence[Window], refinement: Refinement
+    ) -> list[ChunkBytes]:
+        """As `encode_chunks`, with latents that are searched for."""
+        coded: dict[int, ChunkBytes] = {}
+        for chunks in self._analyse(picture, header, windows):
+            for index, latents in chunks:
+                tick = self.ticker.tick
+                coded[index] = refinement.encode(latents, self.coder, picture, header, index, tick)
+                tick()
         return [coded[index] for index in range(header.chunk_count)]
 
     def decode_bands(
         self, source: SectionSource, view: View, windows: Sequence[Window], target: Samples | None
     ) -> Generator[Samples, None, None]:
-        """Chunks -> symbols -> windows -> the pixels of the view: the rows of windows beside one another at a
+        """Chunks -> latents -> windows -> the pixels of the view: the rows of windows beside one another at a
         time, as parts of the target if there is one.
         """
         rows = slice(0, 0)
         band = view.empty_pixels(0)
         with closing(self._read_windows(source, view, windows)) as read:
-            for window, symbols in read:
+            for window, latents in read:
                 if view.rows(window.core) != rows:
                     if len(band):
                         yield band
                     rows = view.rows(window.core)
                     band = view.empty_pixels(rows.stop - rows.start) if target is None else target[rows]
-                view.write(band, window.core, self._pixels(symbols, window, view))
+                view.write(band, window.core, self._pixels(latents, window, view))
                 self.ticker.tick()
         yield band
 
-    def _read_windows(
-        self, source: SectionSource, view: View, windows: Sequence[Window]
-    ) -> Generator[tuple[Window, Symbols], None, None]:
-        """Chunks -> each window with the symbols of its reach."""
-        header = source.header
-        first_uses, last_uses = chunk_uses(header, [window.reach for window in windows])
-        store = SymbolStore(header, self.model.hyper_channels, self.model.latent_channels)
-        with thread_pool(self.jobs) as pool:
-            waiting: dict[int, Future[Symbols]] = {}
-            for window, started, ahead, finished in zip(
-                windows, first_uses, [*first_uses[1:], ()], last_uses, strict=True
-            ):
-                for index in (*started, *ahead):  # the next window's chunks while this one runs
-                    if index not in waiting:
-                        waiting[index] = pool.submit(
-                            _shown_symbols, source.payloads(index), header, index, self.model.entropy
-                        )
-                if isinstance(self.runtime, StagedRuntime):  # while the first chunks are decoded
-                    self.runtime.load_decoder(synthesis=view.scale < _LINEAR_SCALE)
-                for index in started:
-                    store.put(index, waiting[index].result())
-                    self.ticker.tick()
-                yield window, store.read(window.reach)
-                for index in finished:
-                    store.take(index)
-                    del waiting[index]
-
-    def encode_refined_chunks(
-        self, picture: Picture, header: Header, windows: Sequence[Window], refinement: Refinement
-    ) -> list[ChunkBytes]:
-        """As `encode_chunks`, with better symbols; those of the whole picture are held at once."""
-        store = SymbolStore(header, self.model.hyper_channels, self.model.latent_channels)
-        for window in windows:
-            self._analyse_into(store, picture, window, header.level)
-        refinement.refine(store, picture, header, self.ticker.tick)
-        coded = []
-        for index in range(header.chunk_count):
-            coded.append(encode_chunk(*store.take(index), header.level, self.model.entropy))
+    def _analyse(
+        self, picture: Picture, header: Header, windows: Sequence[Window]
+    ) -> Iterator[list[tuple[int, NDArray[np.float32]]]]:
+        """Windows -> after each of them, the chunks whose latents are complete, with those."""
+        _, last_uses = chunk_uses(header, [window.core for window in windows])
+        store = LatentStore(header, self.model.latent_channels)
+        for window, finished in zip(windows, last_uses, strict=True):
+            latents = self.runtime.analyse(window_pixels(picture, window.reach), header.level)
+            self._check("latents", latents, window.reach, LATENT_STRIDE, self.model.latent_channels)
+            store.write(window.core, window.crop_latents(latents))
             self.ticker.tick()
-        return coded
+            yield [(index, store.take(index)) for index in finished]
+
+    def _coded(self, latents: NDArray[np.float32], level: int) -> ChunkBytes:
+        return self.coder.encode(latents, level).data
 
     def _collect(
         self,
@@ -447,49 +438,76 @@ class _Engine:
             coded[index] = job.result()
             self.ticker.tick()
 
-    def _analyse_into(self, store: SymbolStore, picture: Picture, window: Window, level: int) -> None:
-        symbols = self._analyse(window_pixels(picture, window.reach), level)
-        store.write(window.core, window.crop(symbols))
-        self.ticker.tick()
+    def _read_windows(
+        self, source: SectionSource, view: View, windows: Sequence[Window]
+    ) -> Generator[tuple[Window, NDArray[np.float32]], None, None]:
+        """Chunks -> each window with the latents of its reach."""
+        header = source.header
+        first_uses, last_uses = chunk_uses(header, [window.reach for window in windows])
+        store = LatentStore(header, self.model.latent_channels)
+        needed = _hull(windows)
+        with thread_pool(self.jobs) as pool:
+            waiting: dict[int, Future[Symbols]] = {}
+            for window, started, ahead, finished in zip(
+                windows, first_uses, [*first_uses[1:], ()], last_uses, strict=True
+            ):
+                for index in (*started, *ahead):  # the next window's chunks while this one runs
+                    if index not in waiting:
+                        waiting[index] = pool.submit(
+                            _shown_symbols, source.payloads(index), header, index, self.model.entropy
+                        )
+                # While the first chunks are decoded.
+                self.runtime.load_decoder(synthesis=view.scale < _LINEAR_SCALE)
+                for index in started:
+                    part = self._needed_part(header.chunk_box(index), needed)
+                    symbols = waiting.pop(index).result().crop(header.chunk_box(index), part.reach)
+                    latents = self.coder.reconstruct(*symbols, header.level)
+                    store.write(part.core, part.crop_latents(latents))
+                    self.ticker.tick()
+                yield window, store.read(window.reach)
+                for index in finished:
+                    store.take(index)
 
-    def _analyse(self, pixels: NDArray[np.float32], level: int) -> Symbols:
-        symbols = Symbols(*self.runtime.encode(pixels, level))
-        rows, columns = pixels.shape[0] // HYPER_STRIDE, pixels.shape[1] // HYPER_STRIDE
-        expected_z = (rows, columns, self.model.hyper_channels)
-        expected_r = (4 * rows, 4 * columns, self.model.latent_channels)
-        if symbols.z.shape != expected_z or symbols.r.shape != expected_r:
-            raise ModelError(
-                f"Expected the encoder of model {self.model.name} to give symbols of shapes {expected_z} and "
-                f"{expected_r}. Found: {symbols.z.shape} and {symbols.r.shape}. Install the model again"
-            )
-        return symbols
+    def _needed_part(self, chunk: Box, needed: Box) -> Window:
+        """Of a chunk the latents that are needed, and the symbols that they are predicted from."""
+        core = intersection(chunk, needed)
+        margin = max(self.model.halo.decoder - _rounded_up(self.runtime.synthesis_halo), HYPER_STRIDE)
+        return Window(core, chunk).nearer(margin)
 
-    def _pixels(self, symbols: Symbols, window: Window, view: View) -> NDArray[np.float32]:
-        """The float pixels of a window's core at the scale of the view, from the symbols of its reach."""
-        level, runtime = view.header.level, self.runtime
-        if not isinstance(runtime, StagedRuntime):
-            pixels = runtime.decode(symbols.z, symbols.r, level)
-            self._check_decoded(pixels, window.reach, 1, 3)
-            return box_average(window.crop_pixels(pixels), view.scale)
-        latents = runtime.predict(symbols.z, symbols.r, level)
-        self._check_decoded(latents, window.reach, LATENT_STRIDE, self.model.latent_channels)
+    def _pixels(self, latents: NDArray[np.float32], window: Window, view: View) -> NDArray[np.float32]:
+        """The float pixels of a window's core at the scale of the view, from the latents of its reach."""
+        runtime = self.runtime
         if view.scale >= _LINEAR_SCALE:
             scale = min(view.scale, LATENT_STRIDE)
             preview = runtime.preview(window.crop_latents(latents), scale)
             return box_average(preview, view.scale // scale)
         near = window.nearer(runtime.synthesis_halo)
-        pixels = runtime.synthesise(Window(near.reach, window.reach).crop_latents(latents), level)
-        self._check_decoded(pixels, near.reach, 1, 3)
+        pixels = runtime.synthesise(Window(near.reach, window.reach).crop_latents(latents), view.header.level)
+        self._check("pixels", pixels, near.reach, 1, 3)
         return box_average(near.crop_pixels(pixels), view.scale)
 
-    def _check_decoded(self, plane: NDArray[np.float32], box: Box, stride: int, channels: int) -> None:
+    def _check(self, what: str, plane: NDArray[np.float32], box: Box, stride: int, channels: int) -> None:
         expected = (box.height // stride, box.width // stride, channels)
-        what = "pixels" if stride == 1 else "latents"
         if plane.shape != expected:
             raise ModelError(
-                f"Expected the decoder of model {self.model.name} to give {what} of shape {expected}. "
+                f"Expected the graphs of model {self.model.name} to give {what} of shape {expected}. "
                 f"Found: {plane.shape}. Install the model again"
             )
+
+
+def _hull(windows: Sequence[Window]) -> Box:
+    """The rectangle that the reaches of windows fill."""
+    x, y = min(window.reach.x for window in windows), min(window.reach.y for window in windows)
+    right, bottom = (
+        max(window.reach.right for window in windows),
+        max(window.reach.bottom for window in windows),
+    )
+    return Box(x, y, right - x, bottom - y)
+
+
+def _rounded_up(halo: int) -> int:
+    """Pixels, as a multiple of 64."""
+    return -(-halo // HYPER_STRIDE) * HYPER_STRIDE
 
 
 @contextmanager

@@ -87,6 +87,7 @@ _MAX_CHUNK_UNITS = 255
 _LAYOUTS = (1, 3)
 _DEPTHS = (8, 16)
 _FLAG_ALPHA = 0x01
+_FLAG_DEPENDENT = 0x02
 _FIRST_OPTIONAL_KIND = 0x80
 
 # magic, version, flags, layout, depth, level, chunk side, reserved, width, height, model id, checksum
@@ -167,6 +168,7 @@ class Header:
         layout: colour channels of the source, 1 (gray) or 3 (RGB); alpha is not counted.
         depth: bits per sample of the source and of the decoded picture, 8 or 16.
         has_alpha: whether alpha sections follow.
+        dependent: whether residuals whose table is wide enough have dependent quantisers.
         chunk_side: side of the independently coded chunks in pixels, a multiple of 64 in 64 .. 16320.
 
     Raises:
@@ -180,6 +182,7 @@ class Header:
     layout: int = 3
     depth: int = 8
     has_alpha: bool = False
+    dependent: bool = False
     chunk_side: int = DEFAULT_CHUNK_SIDE
 
     def __post_init__(self) -> None:
@@ -425,7 +428,7 @@ def write_header(header: Header) -> bytes:
     fields = _HEADER.pack(
         MAGIC,
         VERSION,
-        _FLAG_ALPHA if header.has_alpha else 0,
+        _FLAG_ALPHA * header.has_alpha | _FLAG_DEPENDENT * header.dependent,
         header.layout,
         header.depth,
         header.level,
@@ -472,6 +475,7 @@ def read_header(data: bytes | bytearray | memoryview, *, limits: Limits = DEFAUL
         layout=layout,
         depth=depth,
         has_alpha=bool(flags & _FLAG_ALPHA),
+        dependent=bool(flags & _FLAG_DEPENDENT),
         chunk_side=chunk_units * _UNIT,
     )
     limits.check_chunks(header)
@@ -508,7 +512,7 @@ def _checksum_message(expected: int, found: int, where: str) -> str:
 
 
 def _check_reserved(flags: int, reserved: int, layout: int, depth: int) -> None:
-    unknown_flags = flags & ~_FLAG_ALPHA
+    unknown_flags = flags & ~(_FLAG_ALPHA | _FLAG_DEPENDENT)
     for name, value, is_known in (
         ("flags", unknown_flags, not unknown_flags),
         ("reserved bytes", reserved, not reserved),

@@ -24,6 +24,7 @@ class Info:
         layout: colour channels of the source: 1 (gray) or 3 (RGB).
         depth: bits per sample: 8 or 16.
         has_alpha: whether an alpha plane is stored.
+        dependent: whether quantisation is dependent (section 9.5 of the format), not plain.
         level: position on the model's rate scale, 0 to 224.
         quality: the quality from 1 to 100 that comes nearest to the level; None when the model is not
             installed.
@@ -38,6 +39,7 @@ class Info:
     layout: int
     depth: int
     has_alpha: bool
+    dependent: bool
     level: int
     quality: int | None
     model_id: str
@@ -87,6 +89,7 @@ def info_of(header: Header, size: int, model: Model | None = None) -> Info:
         layout=header.layout,
         depth=header.depth,
         has_alpha=header.has_alpha,
+        dependent=header.dependent,
         level=header.level,
         quality=known.quality_of_level(header.level) if known else None,
         model_id=header.model_id.hex(),

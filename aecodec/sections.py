@@ -19,7 +19,7 @@ def chunk_symbols(payloads: Sequence[bytes], header: Header, index: int, entropy
     """The symbols of a chunk from its first payloads; what the others would give is 0."""
     box = header.chunk_box(index)
     shape = (box.height // HYPER_STRIDE, box.width // HYPER_STRIDE)
-    return Symbols(*decode_chunk_partial(payloads, shape, header.level, entropy))
+    return Symbols(*decode_chunk_partial(payloads, shape, header.level, entropy, dependent=header.dependent))
 
 
 def sections_of(picture: Picture, chunks: Sequence[ChunkBytes]) -> Iterator[Section]:

@@ -4,8 +4,8 @@ A *window* is a rectangle of the padded picture that runs through a graph at onc
 kept of the result; around it lies a *halo* of real neighbours, as wide as the graph was seen to look, that
 is computed and thrown away. The cores tile the area without overlap, so the pieces put together are what one
 pass over the whole picture would have given, but for rounding. Windows know nothing of *chunks*, the squares
-that are entropy coded independently: symbols pass from one partition to the other through a
-:class:`SymbolStore`, which holds only the chunks in use.
+that are predicted and coded independently: latents pass from one partition to the other through a
+:class:`LatentStore`, which holds only the chunks in use.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ __all__ = [
     "LATENT_STRIDE",
     "SCALES",
     "WINDOW_SIDE",
-    "SymbolStore",
+    "LatentStore",
     "Symbols",
     "View",
     "Window",
     "box_average",
     "chunk_uses",
+    "intersection",
     "plan_windows",
+    "tile",
     "window_pixels",
 ]
 
@@ -51,12 +53,16 @@ SCALES = (1, 2, 4, 8, 16, 32)
 
 
 class Symbols(NamedTuple):
-    """The integers of one rectangle: z (rows, columns, hyper channels), r (4 rows, 4 columns, latent
-    channels).
+    """The integers of one rectangle: hyper-latents z (rows, columns, hyper channels), residuals r (4 rows,
+    4 columns, latent channels) in eighths of a quantisation step.
     """
 
     z: NDArray[np.int16]
     r: NDArray[np.int16]
+
+    def crop(self, whole: Box, part: Box) -> Symbols:
+        """Those of a part of the rectangle, views; both boxes lie on multiples of 64 pixels."""
+        return Symbols(_cut(self.z, whole, part, HYPER_STRIDE), _cut(self.r, whole, part, LATENT_STRIDE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +74,7 @@ class Window:
     core: Box
     reach: Box
 
-    def crop(self, symbols: Symbols) -> Symbols:
-        """The core's part of symbols of the reach."""
-        return Symbols(*(_cut(plane, self.reach, self.core, stride) for plane, stride in _planes(symbols)))
-
-    def crop_pixels(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def crop_pixels(self, pixels: NDArray[_Element]) -> NDArray[_Element]:
         """The core's part of pixels (height, width, channels) of the reach."""
         return _cut(pixels, self.reach, self.core, 1)
 
@@ -105,10 +107,15 @@ def plan_windows(
         side: pixels, a multiple of 64: the reach is at most this wide and high, or as wide as the halo and a
             core of 64 pixels.
     """
+    return tile(Box(0, 0, header.padded_width, header.padded_height), halo, area=area, side=side)
+
+
+def tile(whole: Box, halo: int, *, area: Box | None = None, side: int = WINDOW_SIDE) -> tuple[Window, ...]:
+    """The same of any rectangle that begins at (0, 0), beyond which no window reaches."""
     core_side = max(side - 2 * halo, HYPER_STRIDE)
-    box = area or Box(0, 0, header.padded_width, header.padded_height)
-    rows = _split(box.y, box.bottom, header.padded_height, halo, core_side)
-    columns = _split(box.x, box.right, header.padded_width, halo, core_side)
+    box = area or whole
+    rows = _split(box.y, box.bottom, whole.height, halo, core_side)
+    columns = _split(box.x, box.right, whole.width, halo, core_side)
     return tuple(
         Window(
             Box(core_x[0], core_y[0], core_x[1] - core_x[0], core_y[1] - core_y[0]),
@@ -171,65 +178,52 @@ def _first_uses(touched: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
     return uses
 
 
-class SymbolStore:
-    """The symbols of the chunks in use: windows of any box are written to and read from it.
+class LatentStore:
+    """The latents of the chunks in use: rectangles are written to and read from it.
 
     Args:
         header: of the picture.
-        hyper_channels: of z.
-        latent_channels: of r.
+        channels: of the latents.
     """
 
-    def __init__(self, header: Header, hyper_channels: int, latent_channels: int) -> None:
+    def __init__(self, header: Header, channels: int) -> None:
         self._header = header
-        self._channels = (hyper_channels, latent_channels)
-        self._chunks: dict[int, Symbols] = {}
+        self._channels = channels
+        self._chunks: dict[int, NDArray[np.float32]] = {}
 
-    def write(self, box: Box, symbols: Symbols) -> None:
-        """Copy the symbols of a box into the chunks that it touches, which come into being as needed."""
+    def write(self, box: Box, latents: NDArray[np.float32]) -> None:
+        """Copy the latents of a box into the chunks that it touches, which come into being as needed."""
         for index in self._header.chunks_touching(box):
+            whole = self._header.chunk_box(index)
             if index not in self._chunks:
-                self._chunks[index] = empty_symbols(self._header.chunk_box(index), self._channels)
-            self._copy(self._chunks[index], self._header.chunk_box(index), symbols, box)
+                self._chunks[index] = self._empty(whole)
+            _copy(self._chunks[index], whole, latents, box)
 
-    def read(self, box: Box) -> Symbols:
-        """The symbols of a box, all of whose chunks are in the store."""
-        symbols = empty_symbols(box, self._channels)
+    def read(self, box: Box) -> NDArray[np.float32]:
+        """The latents of a box, all of whose chunks are in the store."""
+        latents = self._empty(box)
         for index in self._header.chunks_touching(box):
-            self._copy(symbols, box, self._chunks[index], self._header.chunk_box(index))
-        return symbols
+            _copy(latents, box, self._chunks[index], self._header.chunk_box(index))
+        return latents
 
-    def put(self, index: int, symbols: Symbols) -> None:
-        """Bring a whole chunk in."""
-        self._chunks[index] = symbols
-
-    def take(self, index: int) -> Symbols:
+    def take(self, index: int) -> NDArray[np.float32]:
         """Take a whole chunk out; the store forgets it."""
         return self._chunks.pop(index)
 
-    @staticmethod
-    def _copy(target: Symbols, target_box: Box, source: Symbols, source_box: Box) -> None:
-        """Copy what two boxes share."""
-        shared = _intersection(target_box, source_box)
-        for (into, stride), (plane, _) in zip(_planes(target), _planes(source), strict=True):
-            _cut(into, target_box, shared, stride)[...] = _cut(plane, source_box, shared, stride)
+    def _empty(self, box: Box) -> NDArray[np.float32]:
+        rows, columns = box.height // LATENT_STRIDE, box.width // LATENT_STRIDE
+        return np.zeros((rows, columns, self._channels), np.float32)
 
 
-def empty_symbols(box: Box, channels: tuple[int, int]) -> Symbols:
-    """Zeros for a box and (hyper channels, latent channels)."""
-    rows, columns = box.height // HYPER_STRIDE, box.width // HYPER_STRIDE
-    ratio = HYPER_STRIDE // LATENT_STRIDE
-    return Symbols(
-        np.zeros((rows, columns, channels[0]), np.int16),
-        np.zeros((rows * ratio, columns * ratio, channels[1]), np.int16),
-    )
+def _copy(target: NDArray[np.float32], target_box: Box, source: NDArray[np.float32], source_box: Box) -> None:
+    """Copy what two boxes share."""
+    shared = intersection(target_box, source_box)
+    part = _cut(source, source_box, shared, LATENT_STRIDE)
+    _cut(target, target_box, shared, LATENT_STRIDE)[...] = part
 
 
-def _planes(symbols: Symbols) -> tuple[tuple[NDArray[np.int16], int], ...]:
-    return (symbols.z, HYPER_STRIDE), (symbols.r, LATENT_STRIDE)
-
-
-def _intersection(first: Box, second: Box) -> Box:
+def intersection(first: Box, second: Box) -> Box:
+    """What two boxes that overlap share."""
     x, y = max(first.x, second.x), max(first.y, second.y)
     return Box(x, y, min(first.right, second.right) - x, min(first.bottom, second.bottom) - y)
 

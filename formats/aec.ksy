@@ -31,8 +31,8 @@ types:
       - id: flags
         type: u1
         valid:
-          max: 1
-        doc: Bit 0 says that alpha sections follow; the other bits are reserved.
+          max: 3
+        doc: Bit 0 says that alpha sections follow, bit 1 that residuals are dependent; the others are reserved.
       - id: layout
         type: u1
         enum: layout
@@ -74,6 +74,9 @@ types:
     instances:
       has_alpha:
         value: (flags & 1) != 0
+      dependent:
+        value: (flags & 2) != 0
+        doc: Residuals whose table is wide enough have dependent quantisers.
       chunk_side:
         value: chunk_units * 64
         doc: In pixels.

@@ -3,9 +3,10 @@
     python make_vectors.py                  the invalid files that need no model
     python make_vectors.py --model FOLDER   all of them, for the model in that folder
 
-Symbols come from aecodec's encoder; symbols hashes and pixels come from ``reference_decoder.py`` beside this
-program, and aecodec must agree with them before anything is written. Files that are there already are
-replaced, and those of cases that are no more are removed.
+Symbols come from aecodec's encoder, or from scripts that say what a decoder decodes; symbols hashes and
+pixels come from ``reference_decoder.py`` beside this program, and aecodec must agree with them before
+anything is written. Files that are there already are replaced, and those of cases that are no more are
+removed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from aecodec.container import CHUNK_KINDS, Header, Section, SectionKind, read_co
 from aecodec.entropy import encode_chunk
 from aecodec.image import Picture, picture_from_array, plane_to_png
 from aecodec.models import Model, load_model_folder
+from aecodec.residuals import ResidualCoder
+from aecodec.runtime import open_runtime
 
 VECTORS = Path(__file__).parent / "vectors"
 DEMO = Path(__file__).parents[1] / "aecodec" / "cli" / "demo.png"
@@ -100,7 +103,7 @@ def opacity(width: int, height: int, peak: int) -> Samples:
 # Valid files ------------------------------------------------------------------------------------------------
 
 
-def valid_cases(model: Model) -> Iterator[Valid]:
+def valid_cases(model: Model, reference_model: reference.Model) -> Iterator[Valid]:
     """Every valid case, for a model."""
 
     def coded(picture: Picture | Samples, level: int, chunk_side: int = 1024) -> bytes:
@@ -136,7 +139,15 @@ def valid_cases(model: Model) -> Iterator[Valid]:
     yield Valid("chunks-128", "chunks of 128 pixels: those of the last row and column are smaller", data)
     yield Valid("black", "every sample is zero", coded(np.zeros((64, 64, 3), np.uint8), 128))
     yield Valid("no-symbols", "every symbol is zero, and every payload is empty", _empty(model, 70, 20, 40))
-    yield Valid("escapes", "escapes of all classes; the pixels are left open", _escapes(model), False)
+    header = Header(128, 64, 160, model.model_id, chunk_side=64)
+    data = _plain(header, photograph(150, 180, 128, 64), model)
+    yield Valid("plain", "plain residuals alone", data)
+    empty = _empty(model, 70, 20, 40, dependent=False)
+    yield Valid("plain-no-symbols", "plain residuals alone, every symbol zero", empty)
+    for name, is_dependent in (("escapes", True), ("plain-escapes", False)):
+        residuals = "some of the residuals dependent" if is_dependent else "all residuals plain"
+        description = f"escapes of all classes, {residuals}; the pixels are left open"
+        yield Valid(name, description, _escapes(model, reference_model, is_dependent), False)
 
 
 def _profile() -> bytes:
@@ -170,23 +181,102 @@ def _extended(data: bytes) -> bytes:
     return write_container(whole.header, [*sections, Section(0xFF, bytes(9))])
 
 
-def _empty(model: Model, width: int, height: int, level: int) -> bytes:
-    header = Header(width, height, level, model.model_id)
+def _empty(model: Model, width: int, height: int, level: int, *, dependent: bool = True) -> bytes:
+    header = Header(width, height, level, model.model_id, dependent=dependent)
     return write_container(header, [Section(kind, b"") for kind in CHUNK_KINDS])
 
 
-def _escapes(model: Model) -> bytes:
+def _plain(header: Header, samples: Samples, model: Model) -> bytes:
+    """A file of plain residuals, of a picture that fills its chunks; no chunk's encoder sees the others."""
+    runtime = open_runtime("onnx", model)
+    coder = ResidualCoder(model, runtime)
+    payloads = []
+    for box in map(header.chunk_box, range(header.chunk_count)):
+        pixels = samples[box.y : box.bottom, box.x : box.right].astype(np.float32)
+        latents = runtime.analyse(pixels, header.level)
+        payloads.append(list(coder.encode(latents, header.level, dependent=False).data))
+    return _of_payloads(header, payloads)
+
+
+def _of_payloads(header: Header, payloads: list[list[bytes]]) -> bytes:
+    """A file of the six payloads of each chunk."""
+    kinds = zip(CHUNK_KINDS, zip(*payloads, strict=True), strict=True)
+    return write_container(header, [Section(kind, payload) for kind, of in kinds for payload in of])
+
+
+class Script(reference.Stack):
+    """Stands where the reference decoder has a payload: says what it decodes, and then has the payload.
+
+    Args:
+        symbols: what is decoded, in the order of decoding; zeros follow.
+    """
+
+    def __init__(self, symbols: Iterable[int] = ()) -> None:
+        super().__init__(b"")
+        self._symbols = iter(symbols)
+        self._classes: list[int] = []
+        self._raw_bits: list[int] = []
+        self._decoded: list[tuple[int, int]] = []
+
+    def pull(self, starts: list[int]) -> int:
+        """The next symbol's entry."""
+        symbol, m = next(self._symbols, 0), (len(starts) - 3) // 2
+        entry = symbol % (2 * m + 2)
+        if abs(symbol) > m:
+            excess, entry = abs(symbol) - m - 1, m + 1
+            self._classes.append(excess.bit_length())
+            below_leading_one = excess - (1 << excess.bit_length() - 1) if excess else 0
+            self._raw_bits.append(2 * below_leading_one + (symbol < 0))
+        self._decoded.append((starts[entry], starts[entry + 1] - starts[entry]))
+        return entry
+
+    def pull_bits(self, count: int) -> int:
+        """The classes of a group's escapes, and then their raw bits."""
+        entry = (self._classes or self._raw_bits).pop(0)
+        self._decoded.append((entry << (24 - count), 1 << (24 - count)))
+        return entry
+
+    @property
+    def payload(self) -> bytes:
+        """What the decoder's steps, taken backwards, lead to (section 9.2)."""
+        state, words = 0, []
+        for start, frequency in reversed(self._decoded):
+            if state >> 40 >= frequency:
+                words.append(state % 2**32)
+                state >>= 32
+            state = state // frequency * 2**24 + start + state % frequency
+        while state:
+            words.append(state % 2**32)
+            state >>= 32
+        return struct.pack(f"<{len(words)}I", *words).rstrip(b"\0")
+
+
+def _scripted(header: Header, scripts: list[Script], model: reference.Model) -> tuple[Samples, Samples]:
+    """The symbols of the one chunk of a file of 64 x 64 pixels, as scripts want them."""
+    return reference.decode_chunk(scripts, 1, 1, model, header.level, header.dependent)
+
+
+def _escapes(model: Model, reference_model: reference.Model, is_dependent: bool) -> bytes:
     """Few symbols besides 0, of magnitudes up to the largest."""
     random = np.random.default_rng(5)
-    z = np.zeros((1, 1, model.hyper_channels), np.int16)
-    r = np.zeros((4, 4, model.latent_channels), np.int16)
-    for plane in (z, r):
-        magnitudes = [2**bits + offset for bits in range(1, 15) for offset in (-1, 0, 1)] + [32766, 32767]
-        places = random.choice(plane.size, len(magnitudes), replace=False)
-        plane.ravel()[places] = np.array(magnitudes) * random.choice((-1, 1), len(magnitudes))
-    header = Header(64, 64, 77, model.model_id)
-    payloads = encode_chunk(z, r, header.level, model.entropy)
-    return write_container(header, [Section(kind, payload) for kind, payload in enumerate(payloads, 1)])
+    magnitudes = [2**bits + offset for bits in range(1, 15) for offset in (-1, 0, 1)] + [32766, 32767]
+    # The largest symbol of a residual: of a dependent one of quantiser 0, and of a plain one.
+    largest = 32767 // 10 if is_dependent else 32767 // 8
+    scripts = []
+    for count, limit in ((model.hyper_channels, 32767), *[(2 * model.latent_channels, largest)] * 2):
+        chosen = [value for value in magnitudes if value < limit] + [limit]
+        symbols = np.zeros(count, np.int64)
+        places = random.choice(count, min(len(chosen), count), replace=False)
+        symbols[places] = np.array(chosen)[: len(places)] * random.choice((-1, 1), len(places))
+        scripts.append(Script(symbols.tolist()))
+    header = Header(64, 64, 180, model.model_id, dependent=is_dependent)
+    scripts += [Script() for _ in range(3)]
+    z, r = _scripted(header, scripts, reference_model)
+    payloads = [script.payload for script in scripts]
+    planes = z.astype(np.int16), r.astype(np.int16)
+    if payloads != list(encode_chunk(*planes, header.level, model.entropy, dependent=is_dependent)):
+        raise SystemExit("escapes: aecodec's encoder gets other payloads")
+    return _of_payloads(header, [payloads])
 
 
 def write_valid(case: Valid, model: Model, reference_model: reference.Model, folder: Path) -> None:
@@ -202,7 +292,8 @@ def write_valid(case: Valid, model: Model, reference_model: reference.Model, fol
         "height": header.height,
         "layout": header.layout,
         "depth": header.depth,
-        "alpha": bool(header.flags & 1),
+        "alpha": header.has_alpha,
+        "dependent": header.is_dependent,
         "level": header.level,
         "chunk_side": header.chunk_side,
         "symbols_sha256": decoded.symbols_hash,
@@ -260,7 +351,7 @@ def _header_cases() -> Iterator[Invalid]:
     yield Invalid("version-2-cut", "version 2, of which 9 bytes are there", "unsupported", data[:8] + b"\2")
     yield Invalid("header-cut", "the file ends inside of the header", "truncated", data[:35])
     yield Invalid("header-checksum", "the checksum of the header", "checksum", _replaced(data, 32, 1))
-    for flag in (1, 7):
+    for flag in (2, 7):
         damaged = _with_header(data, 9, 1 << flag)
         yield Invalid(f"flag-{flag}", f"the reserved flag {flag}", "unsupported", damaged)
     yield Invalid("reserved-14", "byte 14 is not zero", "unsupported", _with_header(data, 14, 1))
@@ -363,10 +454,19 @@ def model_cases(model: Model, reference_model: reference.Model) -> Iterator[Inva
         ("zero-payload", "a payload of one zero byte", 2, b"\0"),
         ("left-state", "something is left when all symbols are decoded", 3, b"\1"),
         ("left-words", "words are left when all symbols are decoded", 1, b"\1" * 4096),
-        ("symbol-range", "a symbol above 32767", 1, _too_large_symbol(reference_model)),
     ):
         sections = [Section(number, payload if number == kind else b"") for number in CHUNK_KINDS]
-        data = write_container(Header(64, 64, 60, model.model_id), sections)
+        data = write_container(Header(64, 64, 60, model.model_id, dependent=True), sections)
+        yield Invalid(name, description, "corrupted", data, True)
+    dependent = Header(64, 64, 200, model.model_id, dependent=True)
+    plain = replace(dependent, dependent=False)
+    for name, description, step, symbol, header in (
+        ("symbol-range", "a symbol above 32767", 0, 32768, dependent),
+        ("residual-range", "a dependent residual below -32767 eighths", 1, -3278, dependent),
+        ("plain-residual-range", "a plain residual above 32767 eighths", 1, 4096, plain),
+        ("plain-symbol-range", "a residual with a symbol above 32767", 3, 32768, plain),
+    ):
+        data = _too_large(step, symbol, header, reference_model)
         yield Invalid(name, description, "corrupted", data, True)
 
 
@@ -405,38 +505,26 @@ def _alpha_files() -> Iterator[tuple[str, str, bytes]]:
     yield "stream-trailing", "a byte behind the zlib stream", usual(data=stream + b"\0")
 
 
-def _too_large_symbol(model: reference.Model) -> bytes:
-    """The hyper-latents of 64 x 64 pixels: the first symbol of all is 32768 more than its table holds.
-
-    The payload is what the decoder's steps, taken backwards, lead to (section 9.2).
-    """
-    indices = reference.ScaleNetwork(model, 60).hyper_index().astype(np.int64)
-    _, starts = model.tables[int(indices.max())]
-    m, _ = model.tables[int(indices.max())]
-    state, words = 0, []
-    pushes = [(0x7FFF << 9, 1 << 9), (15 << 20, 1 << 20)]  # raw bits and class: both as large as they can be
-    order = sorted(range(indices.size), key=lambda number: int(63 - indices[number]))
-    for number in reversed(order[1:]):
-        table = model.tables[int(indices[number])][1]
-        pushes.append((0, table[1]))
-    pushes.append((starts[m + 1], starts[m + 2] - starts[m + 1]))
-    for start, frequency in pushes:
-        if state >> 40 >= frequency:
-            words.append(state % 2**32)
-            state >>= 32
-        state = state // frequency * 2**24 + start + state % frequency
-    while state:
-        words.append(state % 2**32)
-        state >>= 32
-    return struct.pack(f"<{len(words)}I", *words).rstrip(b"\0")
-
-
-def write_invalid(case: Invalid, folder: Path) -> None:
-    """Write the file, and the class of its error."""
+def _too_large(step: int, symbol: int, header: Header, model: reference.Model) -> bytes:
+    """A file of 64 x 64 pixels whose payload ``step``, from 0, begins with a symbol that is out of range."""
+    scripts = [Script([symbol] if number == step else []) for number in range(len(CHUNK_KINDS))]
     try:
-        header = reference.read_header(case.data)
-        reference.read_sections(case.data, header)
-        found = "unknown model" if header.model_id == ANY_MODEL else "corrupted"
+        _scripted(header, scripts, model)
+    except reference.RefusedError:
+        return _of_payloads(header, [[script.payload for script in scripts]])
+    raise SystemExit(f"The symbol {symbol} is not out of range in payload {step}.")
+
+
+def write_invalid(case: Invalid, folder: Path, model: reference.Model | None = None) -> None:
+    """Write the file, and the class of its error; ``model`` is the one that it needs."""
+    try:
+        if model is None:
+            header = reference.read_header(case.data)
+            reference.read_sections(case.data, header)
+            found = "unknown model" if header.model_id == ANY_MODEL else "none"
+        else:
+            reference.decode(case.data, model)
+            found = "none"
     except reference.RefusedError as error:
         found = error.kind
     if found != case.kind:
@@ -468,9 +556,9 @@ def write_vectors(target: Path, model_folder: Path | None) -> None:
         return
     model, reference_model = load_model_folder(model_folder), reference.read_model(model_folder)
     for invalid in model_cases(model, reference_model):
-        write_invalid(invalid, folder)
+        write_invalid(invalid, folder, reference_model)
     folder = _emptied(target / "valid", lambda case: True)
-    for valid in valid_cases(model):
+    for valid in valid_cases(model, reference_model):
         write_valid(valid, model, reference_model, folder)
 
 

@@ -3,8 +3,9 @@
     python reference_decoder.py MODEL_FOLDER in.aec out.png
 
 It shows that the text suffices, and it is meant to be read beside it: the comments name its sections. It
-computes in binary64, decodes the whole picture at once, and puts clarity before speed: some seconds for
-256 x 256 pixels. Refused files end with exit code 1 and one line that begins with the class of section 7.
+computes in binary64, the synthesis of the whole picture at once, and puts clarity before speed: some
+seconds for 256 x 256 pixels. Refused files end with exit code 1 and one line that begins with the class of
+section 7.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ Arrays = dict[str, NDArray[Any]]
 HYPER_LATENTS, ALPHA = 1, 7
 CHUNK_KINDS = range(HYPER_LATENTS, ALPHA)  # a section of each for every chunk
 STEPS = 5
+TABLES = 192  # 64 for plain residuals and hyper-latents, then 64 for each of the two dependent quantisers
+ROWS = 256
 ENCODER_ONLY = ("analysis/", "hyper_analysis/", "encoder/")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -64,6 +67,16 @@ class Header:
     model_id: bytes
 
     @property
+    def has_alpha(self) -> bool:
+        """Whether ALPHA sections follow."""
+        return bool(self.flags & 1)
+
+    @property
+    def is_dependent(self) -> bool:
+        """Whether the file has dependent residuals (section 9.5)."""
+        return bool(self.flags & 2)
+
+    @property
     def padded(self) -> tuple[int, int]:
         """(rows, columns) of the padded picture."""
         return -(-self.height // 64) * 64, -(-self.width // 64) * 64
@@ -77,8 +90,9 @@ class Header:
     def boxes(self) -> list[tuple[slice, slice]]:
         """(rows, columns) in units of 64 pixels of each chunk (section 6)."""
         side = self.chunk_side // 64
-        rows, columns = (range(0, size // 64, side) for size in self.padded)
-        return [(slice(i, i + side), slice(j, j + side)) for i in rows for j in columns]
+        ends = [size // 64 for size in self.padded]
+        rows, columns = ([slice(at, min(at + side, end)) for at in range(0, end, side)] for end in ends)
+        return [(i, j) for i in rows for j in columns]
 
 
 def read_header(data: bytes) -> Header:
@@ -90,14 +104,14 @@ def read_header(data: bytes) -> Header:
     demand(len(data) >= 36, "truncated", "the file ends inside of the header")
     flags, layout, depth, level, side, reserved, width, height = struct.unpack_from("<5BH2I", data, 9)
     demand(int.from_bytes(data[32:36], "little") == zlib.crc32(data[:32]), "checksum", "header")
-    demand(flags <= 1 and reserved == 0, "unsupported", "a reserved bit is set")
+    demand(flags <= 3 and reserved == 0, "unsupported", "a reserved bit is set")
     demand(layout in (1, 3) and depth in (8, 16), "unsupported", f"layout {layout}, depth {depth}")
     demand(level <= 224 and side >= 1, "corrupted", f"level {level}, chunk side {side}")
     demand(width >= 1 and height >= 1, "corrupted", "the picture is empty")
     demand(max(width, height) <= 32768 and width * height <= 2**28, "too large", f"{width} x {height} pixels")
     header = Header(flags, layout, depth, level, 64 * side, width, height, data[24:32])
     demand(min(header.chunk_side, max(header.padded)) <= 4096, "too large", "the chunks are too large")
-    demand(len(CHUNK_KINDS) * header.chunks + flags <= 2**19, "too large", "too many chunks")
+    demand(len(CHUNK_KINDS) * header.chunks + header.has_alpha <= 2**19, "too large", "too many chunks")
     return header
 
 
@@ -120,7 +134,7 @@ def read_sections(data: bytes, header: Header) -> dict[int, list[bytes]]:
             before = [len(found[lower]) for lower in CHUNK_KINDS if lower < kind]
             demand(all(number == chunks for number in before), "corrupted", "sections before are missing")
             demand(kind == ALPHA or len(found[kind]) < chunks, "corrupted", "more sections than chunks")
-            demand(kind != ALPHA or header.flags & 1 == 1, "corrupted", "alpha without its flag")
+            demand(kind != ALPHA or header.has_alpha, "corrupted", "alpha without its flag")
             found[kind].append(data[position + 8 : end])
             last = kind
         count += 1
@@ -129,7 +143,7 @@ def read_sections(data: bytes, header: Header) -> dict[int, list[bytes]]:
         demand(not 0x81 <= kind <= 0x83 or lengths[kind] <= 2**26, "too large", "metadata")
         position = end
     demand(all(len(found[kind]) == chunks for kind in CHUNK_KINDS), "truncated", "sections are missing")
-    demand(bool(found[ALPHA]) or not header.flags & 1, "truncated", "the alpha plane is missing")
+    demand(bool(found[ALPHA]) or not header.has_alpha, "truncated", "the alpha plane is missing")
     return found
 
 
@@ -143,6 +157,11 @@ class Model:
     manifest: dict[str, Any]
     arrays: Arrays
     tables: list[tuple[int, list[int]]]
+
+    @property
+    def first_dependent(self) -> int:
+        """The lowest table index of a dependent residual; 64 if there is none."""
+        return int(self.arrays["tables/first_dependent"])
 
     @property
     def id(self) -> bytes:
@@ -164,6 +183,8 @@ def read_model(folder: Path) -> Model:
     demand(manifest["format"] == 1, "model", "the format of the model is not 1")
     with np.load(folder / "arrays.npz", allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive if not name.startswith(ENCODER_ONLY)}
+    demand(arrays["tables/half_width"].shape == (TABLES,), "model", f"there are not {TABLES} tables")
+    demand(0 <= arrays["tables/first_dependent"] <= 64, "model", "tables/first_dependent is out of range")
     return Model(manifest, arrays, entry_starts(arrays["tables/half_width"], arrays["tables/frequencies"]))
 
 
@@ -215,13 +236,16 @@ class Stack:
         self._advance(entry << (24 - count), 1 << (24 - count))
         return entry
 
+    def finish(self) -> None:
+        """Refuse the payload unless it is used up."""
+        demand(self.state == 0 and not self.words, "corrupted", "a payload holds more than its symbols")
 
-def decode_symbols(payload: bytes, indices: Plane, model: Model) -> Plane:
-    """The symbols of a payload (9.3, 9.4); ``indices`` are their tables; both are in order."""
-    stack, symbols, escaped = Stack(payload), np.zeros(indices.size, np.int64), []
-    order = np.argsort(63 - indices, kind="stable")
-    for number, index in zip(order.tolist(), indices[order].tolist(), strict=True):
-        m, starts = model.tables[index]
+
+def decode_group(stack: Stack, tables: Plane, model: Model) -> Plane:
+    """Symbols in the order of decoding, of which ``tables`` says the table, and their escapes (9.3, 9.4)."""
+    symbols, escaped = np.zeros(tables.size, np.int64), []
+    for number, table in enumerate(tables.tolist()):
+        m, starts = model.tables[table]
         entry = stack.pull(starts)
         if entry == m + 1:
             escaped.append((number, m))
@@ -231,10 +255,55 @@ def decode_symbols(payload: bytes, indices: Plane, model: Model) -> Plane:
     for (number, m), c in zip(escaped, classes, strict=True):
         raw = stack.pull_bits(max(c, 1))
         magnitude = m + 1 + (2 ** (c - 1) + (raw >> 1) if c else 0)
-        demand(magnitude <= 32767, "corrupted", "a symbol is out of range")
         symbols[number] = -magnitude if raw & 1 else magnitude
-    demand(stack.state == 0 and not stack.words, "corrupted", "a payload holds more than its symbols")
+    demand(bool(np.all(np.abs(symbols) <= 32767)), "corrupted", "a symbol is out of range")
     return symbols
+
+
+def widest_first(indices: Plane) -> Plane:
+    """The numbers of symbols by descending table index, and in ascending order where it is the same (9.3)."""
+    return np.argsort(-indices.astype(np.int64), kind="stable")
+
+
+def decode_hyper_latents(stack: Stack, indices: Plane, model: Model) -> Plane:
+    """The hyper-latents of a chunk in the order of 10.1; ``indices`` has the table of each."""
+    symbols, order = np.zeros(indices.size, np.int64), widest_first(indices)
+    symbols[order] = decode_group(stack, indices[order], model)
+    stack.finish()
+    return symbols
+
+
+def decode_residuals(stack: Stack, indices: Plane, model: Model, is_dependent: bool) -> Plane:
+    """The residuals of a step in the order of 10.2, in eighths (9.5); ``indices`` has the index of each."""
+    r, order = np.zeros(indices.size, np.int64), widest_first(indices)
+    wide = indices[order] >= (model.first_dependent if is_dependent else 64)
+    decode_dependent(stack, order[wide], indices, model, r)
+    plain = order[~wide]
+    r[plain] = 8 * decode_group(stack, indices[plain], model)
+    demand(bool(np.all(np.abs(r) <= 32767)), "corrupted", "a residual is out of range")
+    stack.finish()
+    return r
+
+
+def decode_dependent(stack: Stack, numbers: Plane, indices: Plane, model: Model, r: Plane) -> None:
+    """Put into ``r`` the dependent residuals of a step (9.6), whose ``numbers`` are widest first."""
+    columns = -(-numbers.size // ROWS)
+    states = np.zeros(columns, np.int64)
+    for start in range(0, numbers.size, max(columns, 1)):
+        row = numbers[start : start + columns]
+        states = states[: row.size]  # the last row may be shorter
+        quantiser, k = states % 2, np.zeros(row.size, np.int64)
+        order = np.argsort(quantiser, kind="stable")
+        k[order] = decode_group(stack, (64 * (1 + quantiser) + indices[row])[order], model)
+        r[row] = 5 * (2 * k - quantiser * np.sign(k))
+        states = next_state(states, k)
+
+
+def next_state(state: Plane, k: Plane) -> Plane:
+    """The states 0..127 behind the symbols ``k`` (9.6)."""
+    quantiser, coset = state % 2, (k + state) % 2
+    result: Plane = state // 2 ^ 78 * quantiser ^ 43 * coset
+    return result
 
 
 # Integer scale network: section 10 --------------------------------------------------------------------------
@@ -276,9 +345,9 @@ class ScaleNetwork:
         return x
 
     def step_index(self, step: int, features: Plane, r: Plane) -> Plane:
-        """Section 10.5: the table index of every residual, (4h, 4w, L)."""
+        """Section 10.5: the table index of every residual, (4h, 4w, L); r is in eighths."""
         lut = self._arrays["scales/magnitude_lut"]
-        seen = lut[np.minimum(np.abs(r), 255)]
+        seen = lut[np.minimum(np.abs(r), 2047)]
         x = np.concatenate((features, seen), axis=2) if step else features
         x = self._layer(f"step{step}_pointwise_0", x)
         x = self._layer(f"step{step}_depthwise", x)
@@ -305,18 +374,20 @@ def step_mask(shape: tuple[int, ...], step: int) -> NDArray[np.bool_]:
     return mask
 
 
-def decode_chunk(payloads: list[bytes], h: int, w: int, model: Model, level: int) -> tuple[Plane, Plane]:
-    """The symbols of a chunk of h x w units of 64 pixels: z (h, w, Z) and r (4h, 4w, L)."""
+def decode_chunk(
+    stacks: list[Stack], h: int, w: int, model: Model, level: int, is_dependent: bool
+) -> tuple[Plane, Plane]:
+    """The symbols of a chunk of h x w units of 64 pixels: z (h, w, Z), and r (4h, 4w, L) in eighths."""
     network = ScaleNetwork(model, level)
     shape = (h, w, model.manifest["hyper_channels"])
     indices = np.broadcast_to(network.hyper_index(), shape).ravel()
-    z = decode_symbols(payloads[0], indices, model).reshape(shape)
+    z = decode_hyper_latents(stacks[0], indices, model).reshape(shape)
     r = np.zeros((4 * h, 4 * w, model.manifest["latent_channels"]), np.int64)
     features = network.features(z)
     for step in range(STEPS):
         mask = step_mask(r.shape, step)
         indices = network.step_index(step, features, r)[mask].astype(np.int64)
-        r[mask] = decode_symbols(payloads[1 + step], indices, model)
+        r[mask] = decode_residuals(stacks[1 + step], indices, model, is_dependent)
     return z, r
 
 
@@ -345,7 +416,7 @@ def sigmoid(x: Plane) -> Plane:
 
 
 class Graph:
-    """From the symbols of the whole picture to its pixels."""
+    """From the symbols of the chunks to their latents, and from those of the whole picture to its pixels."""
 
     def __init__(self, model: Model, level: int) -> None:
         self._arrays, self._level = model.arrays, level
@@ -386,9 +457,10 @@ class Graph:
         h = space(self._linear("hyper_synthesis/up_1", h), 2)
         return self._blocks("hyper_synthesis/sixteenth", 1, h)
 
-    def _latents(self, features: Plane, r: Plane) -> Plane:
-        """Section 11.3: the five steps of predictions and residuals."""
-        residuals = r * self._gain("log_inverse_gain")
+    def latents(self, z: Plane, r: Plane) -> Plane:
+        """Sections 11.2 and 11.3: the symbols of one chunk -> its latents, in five steps."""
+        features = self._hyper_synthesis(z)
+        residuals = r * self._gain("log_inverse_gain") / 8
         y = np.zeros_like(residuals)
         for step in range(STEPS):
             if step:
@@ -399,9 +471,8 @@ class Graph:
             y = np.where(step_mask(y.shape, step), mean + residuals, y)
         return y
 
-    def pixels(self, z: Plane, r: Plane) -> Plane:
-        """Section 11.4: symbols of the padded picture -> its red, green and blue, about 0..255."""
-        y = self._latents(self._hyper_synthesis(z), r)
+    def pixels(self, y: Plane) -> Plane:
+        """Section 11.4: the latents of the padded picture -> its red, green and blue, about 0..255."""
         x = self._linear("synthesis/enter", y * self._array("normaliser"))
         x = self._blocks("synthesis/sixteenth", self._architecture["synthesis_sixteenth_blocks"], x)
         x = space(self._linear("synthesis/up", x), 2)
@@ -503,20 +574,18 @@ def decode(data: bytes, model: Model) -> Decoded:
     header = read_header(data)
     sections = read_sections(data, header)
     demand(header.model_id == model.id, "unknown model", header.model_id.hex())
-    alpha = read_alpha(b"".join(sections[ALPHA]), header) if header.flags & 1 else None
+    alpha = read_alpha(b"".join(sections[ALPHA]), header) if header.has_alpha else None
     rows, columns = (size // 64 for size in header.padded)
-    z = np.zeros((rows, columns, model.manifest["hyper_channels"]), np.int64)
-    r = np.zeros((4 * rows, 4 * columns, model.manifest["latent_channels"]), np.int64)
-    digest = hashlib.sha256()
+    y = np.zeros((4 * rows, 4 * columns, model.manifest["latent_channels"]))
+    graph, digest = Graph(model, header.level), hashlib.sha256()
     for number, (i, j) in enumerate(header.boxes):
-        payloads = [sections[kind][number] for kind in CHUNK_KINDS]
-        h, w, _ = z[i, j].shape
-        symbols = decode_chunk(payloads, h, w, model, header.level)
-        for plane in symbols:
+        stacks = [Stack(sections[kind][number]) for kind in CHUNK_KINDS]
+        h, w = i.stop - i.start, j.stop - j.start
+        z, r = decode_chunk(stacks, h, w, model, header.level, header.is_dependent)
+        for plane in (z, r):
             digest.update(plane.astype("<i2").tobytes())
-        z[i, j] = symbols[0]
-        r[4 * i.start : 4 * i.stop, 4 * j.start : 4 * j.stop] = symbols[1]
-    samples = to_samples(Graph(model, header.level).pixels(z, r), header)
+        y[4 * i.start : 4 * i.stop, 4 * j.start : 4 * j.stop] = graph.latents(z, r)
+    samples = to_samples(graph.pixels(y), header)
     if alpha is not None:
         samples = np.concatenate((samples, alpha[:, :, None]), axis=2)
     return Decoded(samples, digest.hexdigest())

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from aecodec.models import Model
+from aecodec.residuals import ResidualCoder
 from aecodec.runtime import open_runtime
 from tests.helpers import CosineRuntime, fake_model, photograph
 
@@ -48,17 +49,19 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture(scope="session")
 def compared(tiny_model: Model) -> dict[str, np.ndarray]:
-    """A picture, and what ONNX Runtime makes of it: ``pixels``, ``levels``, then by level ``z``, ``r``,
-    ``decoded``.
+    """A picture, and what ONNX Runtime makes of it: ``pixels``, ``levels``, then by level ``z``, ``r`` (in
+    eighths of a step), ``decoded``.
     """
     runtime = open_runtime("onnx", tiny_model)
+    coder = ResidualCoder(tiny_model, runtime)
     found: dict[str, np.ndarray] = {
         "pixels": photograph(128, 192).astype(np.float32),
         "levels": np.array(COMPARED_LEVELS),
     }
     for level in COMPARED_LEVELS:
-        z, r = runtime.encode(found["pixels"], level)
-        found |= {f"z {level}": z, f"r {level}": r, f"decoded {level}": runtime.decode(z, r, level)}
+        z, r = coder.quantise(runtime.analyse(found["pixels"], level), level)
+        decoded = runtime.synthesise(coder.reconstruct(z, r, level), level)
+        found |= {f"z {level}": z, f"r {level}": r, f"decoded {level}": decoded}
     return found
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecodec.models import Model, load_model_folder, model_id_of
+from aecodec.windows import box_average
 from tests.entropy.helpers import random_entropy_arrays
 
 BLOCK = 16
@@ -17,14 +18,28 @@ COEFFICIENTS = 16
 LATENT_CHANNELS = 3 * COEFFICIENTS
 HYPER_CHANNELS = 8
 HALO = 64
+SMOOTHING = 0.02
+FIRST_DEPENDENT = 20
 
 
 def model_arrays(seed: int = 0) -> dict[str, NDArray[Any]]:
-    """The arrays of a random entropy model, a decoder weight, and one that the encoder alone uses."""
-    arrays = random_entropy_arrays(seed, LATENT_CHANNELS, HYPER_CHANNELS)
+    """The arrays of a random entropy model, quantisation steps, and a weight of each transform."""
+    arrays = random_entropy_arrays(seed, LATENT_CHANNELS, HYPER_CHANNELS, first_dependent=FIRST_DEPENDENT)
+    arrays |= quantisation_arrays(LATENT_CHANNELS)
     arrays["synthesis/weight"] = np.arange(6, dtype=np.float16).reshape(2, 3)
     arrays["analysis/weight"] = np.ones(4, np.float16)
     return arrays
+
+
+def quantisation_arrays(channels: int) -> dict[str, NDArray[Any]]:
+    """Steps of 128 at the lowest level and of 1 at the highest, and rounding to the nearest."""
+    log_steps = np.log(2.0) * (7 - np.arange(8, dtype=np.float32))[:, np.newaxis]
+    log_inverse_gain = np.broadcast_to(log_steps, (8, channels)).astype(np.float32)
+    return {
+        "log_inverse_gain/rows": log_inverse_gain,
+        "encoder/log_gain/rows": -log_inverse_gain,
+        "encoder/rounding_strength/rows": np.zeros((8, channels), np.float32),
+    }
 
 
 def model_manifest(arrays: dict[str, NDArray[Any]], name: str = "fake") -> dict[str, Any]:
@@ -38,7 +53,7 @@ def model_manifest(arrays: dict[str, NDArray[Any]], name: str = "fake") -> dict[
         "level_count": 225,
         "quality_levels": [round(224 * index / 99) for index in range(100)],
         "lambdas": {"min": 0.001, "max": 0.1},
-        "halo": {"encoder": HALO, "decoder": HALO},
+        "halo": {"analysis": HALO, "decoder": HALO, "synthesis": BLOCK},
         "kmac_per_pixel": {"encoder": 1, "decoder": 1},
         "training": {},
         "results": {},
@@ -62,14 +77,17 @@ def fake_model(folder: Path, seed: int = 0) -> Model:
 
 
 class CosineRuntime:
-    """A block transform codec that behaves as a runtime: z predicts r, and both graphs look at neighbours.
+    """A block transform codec that behaves as a runtime: z predicts the latents, and transforms look at
+    neighbours.
 
-    z is the mean of each colour over 64x64 pixels; r is what a smoothed z leaves of the 16 lowest
-    coefficients of each 16x16 block's discrete cosine transform. Synthesis smooths the coefficients of
-    neighbouring blocks a little. So a window needs 64 pixels of halo, and gives wrong pixels without.
+    Latents are the 16 lowest coefficients of each 16x16 block's discrete cosine transform, sharpened a little
+    across blocks; synthesis undoes that, nearly. So windows need some halo, and give wrong pixels without. z
+    is the mean of each colour over 64x64 pixels; a smoothed z predicts the means of the blocks of the chunk,
+    and what is known of the latents at a position a little of the others there.
     """
 
     name = "cosine"
+    synthesis_halo = BLOCK
 
     def __init__(self) -> None:
         index = np.arange(BLOCK)
@@ -79,43 +97,62 @@ class CosineRuntime:
         planes = [np.outer(basis[u], basis[v]).ravel() for u, v in order[:COEFFICIENTS]]
         self._basis = np.array(planes)
 
-    def encode(self, pixels: NDArray[np.float32], level: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-        """(height, width, 3) -> z, r."""
-        height, width, _ = pixels.shape
-        means = pixels.reshape(height // 64, 64, width // 64, 64, 3).mean(axis=(1, 3), dtype=np.float64)
-        z = np.zeros((height // 64, width // 64, HYPER_CHANNELS), np.int16)
-        z[:, :, :3] = np.floor((means - 128) / 4 + 0.5)
-        blocks = (pixels - 128).reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, 3)
+    def analyse(self, pixels: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+        """(height, width, 3) -> latents."""
+        rows, columns = pixels.shape[0] // BLOCK, pixels.shape[1] // BLOCK
+        blocks = (pixels - 128).reshape(rows, BLOCK, columns, BLOCK, 3)
         vectors = blocks.transpose(0, 2, 4, 1, 3).reshape(-1, BLOCK * BLOCK).astype(np.float64)
-        latents = (vectors @ self._basis.T).reshape(height // BLOCK, width // BLOCK, LATENT_CHANNELS)
-        r = np.floor(
-            (latents - _prediction(z)) / _step(level) + 0.5123
-        )  # no ties, whatever the order of sums
-        return z, r.astype(np.int16)
+        latents = (vectors @ self._basis.T).reshape(rows, columns, LATENT_CHANNELS)
+        sharpened: NDArray[np.float32] = (latents - SMOOTHING * (_box(latents, 1) - latents)).astype(
+            np.float32
+        )
+        return sharpened
 
-    def decode(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> NDArray[np.float32]:
-        """z, r -> (height, width, 3)."""
-        rows, columns, _ = r.shape
-        latents = r * _step(level) + _prediction(z)
-        latents = latents + 0.02 * (_box(latents, 1) - latents)
+    def hyper_latents(self, latents: NDArray[np.float32], level: int) -> NDArray[np.int16]:
+        """Latents -> z."""
+        height, width = latents.shape[0] // 4, latents.shape[1] // 4
+        colours = latents[:, :, ::COEFFICIENTS].reshape(height, 4, width, 4, 3)
+        z = np.zeros((height, width, HYPER_CHANNELS), np.int16)
+        means = colours.mean(axis=(1, 3), dtype=np.float64) / BLOCK
+        z[:, :, :3] = np.floor(means / 4 + 0.5123)  # no ties, whatever the order of sums
+        return z
+
+    def hyper_features(self, z: NDArray[np.int16], level: int) -> NDArray[np.float32]:
+        """z -> the first coefficient of each colour from the means around."""
+        means = _box(np.repeat(np.repeat(z[:, :, :3] * 4.0, 4, axis=0), 4, axis=1), 2)
+        latents = np.zeros((*means.shape[:2], LATENT_CHANNELS), np.float32)
+        latents[:, :, ::COEFFICIENTS] = means * BLOCK
+        return latents
+
+    def predict_step(
+        self, step: int, features: NDArray[np.float32], known: NDArray[np.float32] | None, level: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What z predicts, and a hundredth of what is known of the next group of channels."""
+        assert (known is None) == (step == 0)
+        if known is None:
+            return features, features
+        return features, features + np.float32(0.01) * np.roll(known, LATENT_CHANNELS // 4, axis=2)
+
+    def synthesise(self, latents: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+        """Latents -> (height, width, 3)."""
+        values = latents.astype(np.float64)
+        return self._pixels(values + SMOOTHING * (_box(values, 1) - values))
+
+    def preview(self, latents: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+        """Latents -> (height / scale, width / scale, 3), as if all blocks were alike."""
+        return box_average(self._pixels(latents.astype(np.float64)), scale)
+
+    def load_decoder(self, *, synthesis: bool) -> None:
+        """There is nothing to load."""
+
+    def _pixels(self, latents: NDArray[np.float64]) -> NDArray[np.float32]:
+        rows, columns, _ = latents.shape
         vectors = latents.reshape(rows, columns, 3, COEFFICIENTS) @ self._basis
         blocks = vectors.reshape(rows, columns, 3, BLOCK, BLOCK).transpose(0, 3, 1, 4, 2)
         pixels: NDArray[np.float32] = (blocks.reshape(rows * BLOCK, columns * BLOCK, 3) + 128).astype(
             np.float32
         )
         return pixels
-
-
-def _step(level: int) -> float:
-    return float(2 ** (7 - level / 32))
-
-
-def _prediction(z: NDArray[np.int16]) -> NDArray[np.float64]:
-    """The first coefficient of each colour from the means around, (4 rows, 4 columns, latent channels)."""
-    means = _box(np.repeat(np.repeat(z[:, :, :3] * 4.0, 4, axis=0), 4, axis=1), 2)
-    latents = np.zeros((*means.shape[:2], LATENT_CHANNELS))
-    latents[:, :, ::COEFFICIENTS] = means * BLOCK
-    return latents
 
 
 def _box(plane: NDArray[np.float64], reach: int) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aecodec.codec import decode, decode_picture, encode
-from aecodec.container import Limits, SectionKind, read_container, read_header
+from aecodec.container import CHUNK_KINDS, Header, Limits, SectionKind, read_container, read_header
 from aecodec.errors import (
     ChecksumError,
     CorruptedError,
@@ -32,6 +32,7 @@ from aecodec.errors import (
 )
 from aecodec.image import Picture
 from aecodec.models import Model
+from aecodec.residuals import ResidualCoder
 from aecodec.targets import peak_signal_to_noise_ratio
 from tests.helpers import CosineRuntime, fake_model, photograph
 
@@ -52,6 +53,12 @@ def data(picture: NDArray[np.uint8], cosine: dict[str, Any]) -> bytes:
 @pytest.fixture(scope="module")
 def decoded(data: bytes, cosine: dict[str, Any]) -> NDArray[np.uint8]:
     return decode(data, **cosine)
+
+
+@pytest.fixture(scope="module")
+def tiny(picture: NDArray[np.uint8], tiny_model: Model) -> bytes:
+    """The same of networks."""
+    return encode(picture, 90, chunk_side=128, model=tiny_model)
 
 
 def levels_apart(first: NDArray[Any], second: NDArray[Any]) -> int:
@@ -122,6 +129,9 @@ class TestWhatGoesInComesOut:
         assert ratios == sorted(ratios)
         assert [len(file) for file in files] == sorted(len(file) for file in files)
 
+    def test_residuals_are_dependent(self, data: bytes) -> None:
+        assert read_header(data).dependent
+
     def test_a_level_replaces_the_quality(self, picture: NDArray[np.uint8], cosine: dict[str, Any]) -> None:
         assert read_header(encode(picture, 10, level=200, **cosine)).level == 200
 
@@ -140,19 +150,59 @@ class TestTheSameBytesAndPixels:
             assert levels_apart(decode(data, **options, **cosine), decoded) <= 1
 
     def test_without_its_halo_a_window_would_show(
-        self, data: bytes, decoded: NDArray[np.uint8], cosine: dict[str, Any]
+        self, picture: NDArray[np.uint8], cosine: dict[str, Any]
     ) -> None:
-        manifest = cosine["model"].manifest | {"halo": {"encoder": 0, "decoder": 0}}
+        class Blind(CosineRuntime):
+            synthesis_halo = 0
+
+        data = encode(picture.astype(np.uint16) * 257, 90, **cosine)
+        whole = decode(data, **cosine)
+        assert levels_apart(decode(data, window_side=64, **cosine), whole) <= 1
+        result = decode(data, model=cosine["model"], runtime=Blind(), window_side=64)
+        assert levels_apart(result, whole) > 100
+
+    def test_without_its_halo_a_window_of_the_analysis_would_tell(
+        self, picture: NDArray[np.uint8], data: bytes, cosine: dict[str, Any]
+    ) -> None:
+        manifest = cosine["model"].manifest | {"halo": {"analysis": 0, "decoder": 64}}
         blind = replace(cosine["model"], manifest=manifest)
-        result = decode(data, model=blind, runtime=cosine["runtime"], window_side=64)
-        assert levels_apart(result, decoded) > 1
+        options = {"model": blind, "runtime": cosine["runtime"], "chunk_side": 128}
+        assert encode(picture, 90, window_side=1024, **options) == data
+        assert encode(picture, 90, window_side=64, **options) != data
 
     @pytest.mark.parametrize("chunk_side", [64, 192, 1024])
-    def test_pixels_do_not_depend_on_chunks(
+    def test_the_quality_does_not_depend_on_chunks(
         self, picture: NDArray[np.uint8], decoded: NDArray[np.uint8], chunk_side: int, cosine: dict[str, Any]
     ) -> None:
         data = encode(picture, 90, chunk_side=chunk_side, window_side=256, **cosine)
-        assert np.array_equal(decode(data, **cosine), decoded)
+        result = decode(data, **cosine)
+        expected = peak_signal_to_noise_ratio(picture, decoded)
+        assert peak_signal_to_noise_ratio(picture, result) == pytest.approx(expected, abs=0.1)
+
+    @pytest.mark.parametrize("chunk_side", [64, 192])
+    def test_a_picture_of_many_chunks_and_windows_is_that_of_its_latents(
+        self, picture: NDArray[np.uint8], chunk_side: int, cosine: dict[str, Any]
+    ) -> None:
+        """What an encoder without windows gives: the whole picture analysed at once, then chunk by chunk."""
+        model, runtime = cosine["model"], cosine["runtime"]
+        coder = ResidualCoder(model, runtime)
+        padded = np.pad(picture, ((0, 20), (0, 28), (0, 0)), mode="edge").astype(np.float32)
+        latents = runtime.analyse(padded, 200)
+        header = Header(420, 300, 200, model.model_id, chunk_side=chunk_side, dependent=True)
+        expected = np.empty_like(latents)
+        chunks = []
+        for index in range(header.chunk_count):
+            box = header.chunk_box(index)
+            part = slice(box.y // 16, box.bottom // 16), slice(box.x // 16, box.right // 16)
+            chunks.append(coder.encode(latents[part], 200))
+            expected[part] = coder.reconstruct(chunks[-1].z, chunks[-1].r, 200)
+        data = encode(picture, level=200, chunk_side=chunk_side, window_side=192, **cosine)
+        container = read_container(data)
+        assert container.header == header
+        for index, chunk in enumerate(chunks):
+            assert [container.chunk_payload(kind, index) for kind in CHUNK_KINDS] == [*chunk.data]
+        pixels = runtime.synthesise(expected, 200)[:300, :420]
+        assert np.abs(decode(data, window_side=192, **cosine) - pixels.clip(0, 255)).max() < 0.51
 
     def test_from_several_threads_at_once(
         self, picture: NDArray[np.uint8], data: bytes, decoded: NDArray[np.uint8], cosine: dict[str, Any]
@@ -178,9 +228,9 @@ class TestRegionsAndScales:
         assert levels_apart(part, decoded[y : y + height, x : x + width]) <= 1
 
     def test_a_region_reads_only_the_chunks_that_it_touches(self, cosine: dict[str, Any]) -> None:
-        data = encode(photograph(1000, 1000), 90, chunk_side=64, **cosine)
+        data = encode(photograph(768, 768), 90, chunk_side=64, **cosine)
         stream = CountingStream(data)
-        decode(stream, region=(500, 500, 20, 20), **cosine)
+        decode(stream, region=(340, 340, 20, 20), **cosine)
         header = read_header(data)
         heads = 36 + 8 * 6 * header.chunk_count
         assert stream.bytes_read - heads < len(data) / 10
@@ -194,7 +244,7 @@ class TestRegionsAndScales:
         whole = decoded[: 300 // scale * scale, : 420 // scale * scale].astype(float)
         means = whole.reshape(300 // scale, scale, 420 // scale, scale, 3).mean(axis=(1, 3))
         inside = preview[: 300 // scale, : 420 // scale]
-        assert np.abs(inside - means).max() < 1.1
+        assert np.abs(inside - means).max() < (1.1 if scale < 8 else 2)  # from 8 on nearly
 
     @pytest.mark.parametrize("scale", [2, 4, 8, 16, 32])
     def test_a_preview_of_a_region_is_that_part_of_the_preview(
@@ -214,6 +264,43 @@ class TestRegionsAndScales:
         assert preview.shape == (33, 35)
         assert preview[10, 20] == 100
         assert preview[7, 20] == 200
+
+
+class TestNetworks:
+    """The same with real transforms, whose sums depend on the windows in their last bits."""
+
+    def test_bytes_do_not_depend_on_jobs(
+        self, picture: NDArray[np.uint8], tiny: bytes, tiny_model: Model
+    ) -> None:
+        for jobs in (1, 4):
+            assert encode(picture, 90, chunk_side=128, jobs=jobs, model=tiny_model) == tiny
+
+    def test_bytes_depend_on_windows_no_more_than_by_rounding(
+        self, picture: NDArray[np.uint8], tiny: bytes, tiny_model: Model
+    ) -> None:
+        other = encode(picture, 90, chunk_side=128, window_side=64, model=tiny_model)
+        assert len(other) == pytest.approx(len(tiny), rel=0.005)
+        ratios = [
+            peak_signal_to_noise_ratio(picture, decode(data, model=tiny_model)) for data in (tiny, other)
+        ]
+        assert ratios[1] == pytest.approx(ratios[0], abs=0.02)
+
+    @pytest.mark.parametrize("options", [{"window_side": 64}, {"jobs": 1, "window_side": 192}])
+    def test_pixels_do_not_depend_on_windows(
+        self, tiny: bytes, tiny_model: Model, options: dict[str, Any]
+    ) -> None:
+        assert levels_apart(decode(tiny, model=tiny_model, **options), decode(tiny, model=tiny_model)) <= 1
+
+    @pytest.mark.parametrize(
+        "region", [(0, 0, 1, 1), (130, 120, 150, 20), (300, 5, 120, 290), (419, 299, 1, 1)]
+    )
+    def test_a_region_is_that_part_of_the_picture(
+        self, tiny: bytes, tiny_model: Model, region: tuple[int, int, int, int]
+    ) -> None:
+        x, y, width, height = region
+        whole = decode(tiny, model=tiny_model)
+        part = decode(tiny, region=region, model=tiny_model)
+        assert levels_apart(part, whole[y : y + height, x : x + width]) <= 1
 
 
 class CountingStream(io.BytesIO):
@@ -320,14 +407,13 @@ class TestRefusals:
 
     def test_graphs_that_do_not_fit_the_model(self, data: bytes, cosine_model: Model) -> None:
         class Cropping(CosineRuntime):
-            def encode(self, pixels: NDArray[np.float32], level: int) -> tuple[Any, Any]:
-                z, r = super().encode(pixels, level)
-                return z, r[1:]
+            def analyse(self, pixels: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+                return super().analyse(pixels, level)[1:]
 
-            def decode(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> NDArray[np.float32]:
-                return super().decode(z, r, level)[1:]
+            def synthesise(self, latents: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+                return super().synthesise(latents, level)[1:]
 
-        with pytest.raises(ModelError, match="symbols"):
+        with pytest.raises(ModelError, match="latents"):
             encode(photograph(8, 8), model=cosine_model, runtime=Cropping())
         with pytest.raises(ModelError, match="pixels"):
             decode(data, model=cosine_model, runtime=Cropping())
@@ -378,7 +464,7 @@ class TestHostileFiles:
         self, kind: SectionKind, small: bytes, cosine: dict[str, Any]
     ) -> None:
         class NoRuntime(CosineRuntime):
-            def decode(self, *arguments: Any) -> Any:
+            def hyper_features(self, *arguments: Any) -> Any:
                 raise AssertionError("the pixels are decoded")
 
         [payload] = [section.payload for section in read_container(small).sections if section.kind == kind]

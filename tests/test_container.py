@@ -131,6 +131,7 @@ headers = st.builds(
     layout=st.sampled_from([1, 3]),
     depth=st.sampled_from([8, 16]),
     has_alpha=st.booleans(),
+    dependent=st.booleans(),
     chunk_side=st.integers(2, 255).map(lambda units: 64 * units),
 )
 small_payloads = st.binary(max_size=20)
@@ -181,6 +182,16 @@ def test_every_field_of_the_header_has_its_place() -> None:
     assert data[16:24] == bytes.fromhex("34120000 45230000")
     assert data[24:32] == b"12345678"
     assert data[32:] == zlib.crc32(data[:32]).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    ("has_alpha", "dependent"), [(False, False), (True, False), (False, True), (True, True)]
+)
+def test_flags_have_a_bit_each(has_alpha: bool, dependent: bool) -> None:
+    head = header(has_alpha=has_alpha, dependent=dependent)
+    data = write_header(head)
+    assert data[9] == has_alpha + 2 * dependent
+    assert read_header(data) == head
 
 
 @pytest.mark.parametrize("convert", [bytes, bytearray, memoryview])
@@ -401,8 +412,8 @@ def test_a_file_stopped_at_the_dos_end_of_file_is_truncated() -> None:
     [
         (8, b"\x02", UnsupportedError, "version 2; this aecodec reads version 1"),
         (8, b"\x00", UnsupportedError, "version 0"),
-        (9, b"\x02", UnsupportedError, "flags field holds 0x02"),
-        (9, b"\x81", UnsupportedError, "flags field holds 0x80"),
+        (9, b"\x04", UnsupportedError, "flags field holds 0x04"),
+        (9, b"\x83", UnsupportedError, "flags field holds 0x80"),
         (10, b"\x00", UnsupportedError, "layout"),
         (10, b"\x04", UnsupportedError, "layout"),
         (11, b"\x0a", UnsupportedError, "depth"),

@@ -131,9 +131,9 @@ class TestTensorFlow:
 class SlowRuntime(CosineRuntime):
     """Gives the test time to kill the worker that uses it."""
 
-    def encode(self, pixels: NDArray[np.float32], level: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    def analyse(self, pixels: NDArray[np.float32], level: int) -> NDArray[np.float32]:
         time.sleep(0.2)
-        return super().encode(pixels, level)
+        return super().analyse(pixels, level)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -82,7 +82,7 @@ def test_an_existing_output_is_kept_unless_forced(png: Path, cosine: dict[str, A
 
 def test_a_failure_leaves_nothing_behind(png: Path, cosine: dict[str, Any], tmp_path: Path) -> None:
     class Failing(CosineRuntime):
-        def encode(self, pixels: Any, level: int) -> Any:
+        def analyse(self, pixels: Any, level: int) -> Any:
             raise ModelError("broken")
 
     before = sorted(tmp_path.iterdir())
@@ -152,9 +152,9 @@ def test_rows_are_written_while_the_picture_is_decoded(format: str, cosine: dict
             return super().write(content)
 
     class Watching(CosineRuntime):
-        def decode(self, z: Any, r: Any, level: int) -> Any:
+        def synthesise(self, latents: Any, level: int) -> Any:
             steps.append("decode")
-            return super().decode(z, r, level)
+            return super().synthesise(latents, level)
 
     data = encode(photograph(512, 64), **cosine)
     decode_file(data, Watched(), format=format, window_side=64, model=cosine["model"], runtime=Watching())

@@ -31,6 +31,7 @@ def test_the_header_is_told_from_bytes_paths_and_files(
     model = cosine["model"]
     info = probe(data)
     assert (info.width, info.height, info.layout, info.depth, info.has_alpha) == (130, 65, 1, 16, True)
+    assert info.dependent
     assert (info.level, info.chunk_side, info.model_id) == (66, 64, model.model_id.hex())
     assert (info.model, info.quality) == (None, None)
     assert info.bytes == len(data)

@@ -148,9 +148,10 @@ class TestManifests:
             ("quality_levels", [0] * 99),
             ("quality_levels", [1] + [0] * 99),
             ("quality_levels", [225] * 100),
-            ("halo", {"encoder": 64}),
-            ("halo", {"encoder": 64, "decoder": 65}),
-            ("halo", {"encoder": 64, "decoder": -64}),
+            ("halo", {"analysis": 64}),
+            ("halo", {"encoder": 64, "decoder": 64}),
+            ("halo", {"analysis": 64, "decoder": 65}),
+            ("halo", {"analysis": 64, "decoder": -64}),
         ],
     )
     def test_a_wrong_value_is_named(self, tmp_path: Path, key: str, value: object) -> None:

@@ -7,7 +7,9 @@ import io
 import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,14 +18,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from aecodec import encode
-from aecodec.entropy import encode_chunk
+from aecodec.entropy import EntropyModel, encode_chunk
 from aecodec.image import plane_to_png
-from tests.entropy.helpers import random_entropy_arrays, random_entropy_model, random_symbols
+from tests.entropy import reference
+from tests.entropy.helpers import random_entropy_arrays
 from tests.helpers import CosineRuntime, fake_model, photograph
 from tests.vectors import FORMATS, reference_decoder
 
 decoder = reference_decoder()
 PROGRAM = FORMATS / "reference_decoder.py"
+TEXT = (FORMATS / "aec.md").read_text(encoding="utf-8")
 
 
 def test_it_imports_numpy_and_the_standard_library_alone() -> None:
@@ -34,32 +38,127 @@ def test_it_imports_numpy_and_the_standard_library_alone() -> None:
     assert {name.split(".")[0] for name in names} <= {*sys.stdlib_module_names, "numpy"}
 
 
-def test_the_payloads_in_the_text_give_the_symbols_in_the_text() -> None:
-    text = (FORMATS / "aec.md").read_text(encoding="utf-8")
-    half_widths = np.arange(64) // 4
+def text_model() -> Any:
+    """A model with the tables of section 9.7 and nothing else."""
+    half_widths = np.arange(192) % 64 // 4
     frequencies: list[int] = []
     for table, m in enumerate(half_widths.tolist()):
-        sides = [max(1, 2 ** (16 + table // 16) >> value) for value in range(m, 0, -1)]
+        peak = 2 ** (16 + table % 64 // 16 + table // 64)
+        sides = [max(1, peak >> value) for value in range(m, 0, -1)]
         frequencies += [*sides, 2**24 - 2 * sum(sides) - 1, *sides[::-1], 1]
     tables = decoder.entry_starts(half_widths, np.array(frequencies, np.uint32))
-    rows = re.findall(r"^\| `([-\d, ]+)`\s*\| `([\d, ]+)`\s*\| `?([\da-f ]*|\(empty\))`?\s*\|$", text, re.M)
+    return decoder.Model({}, {"tables/first_dependent": np.array(17, np.int16)}, tables)
+
+
+def integers(text: str) -> list[int]:
+    """The integers of a list with commas."""
+    return [int(number) for number in text.split(",")]
+
+
+def test_the_payloads_in_the_text_give_the_symbols_in_the_text() -> None:
+    rows = re.findall(r"^\| `([-\d, ]+)`\s*\| `([\d, ]+)`\s*\| `?([\da-f ]*|\(empty\))`?\s*\|$", TEXT, re.M)
     assert len(rows) == 4
     for symbols, indices, payload in rows:
-        data = bytes.fromhex("" if "empty" in payload else payload)
-        order = np.array([int(index) for index in indices.split(",")])
-        found = decoder.decode_symbols(data, order, decoder.Model({}, {}, tables))
-        assert found.tolist() == [int(symbol) for symbol in symbols.split(",")]
+        stack = decoder.Stack(bytes.fromhex("" if "empty" in payload else payload))
+        found = decoder.decode_hyper_latents(stack, np.array(integers(indices)), text_model())
+        assert found.tolist() == integers(symbols)
 
 
+def test_the_payloads_in_the_text_give_the_residuals_in_the_text() -> None:
+    cells = [r"`([\d, ]+)`", "(set|not set)", r"`([-\d, ]+)`", r"`([-\d, ]+)`", r"`([\da-f ]+)`"]
+    rows = re.findall(r"^\| " + r"\s*\| ".join(cells) + r"\s*\|$", TEXT, re.M)
+    assert len(rows) == 2
+    for indices, flag, symbols, residuals, payload in rows:
+        coded, of_symbols = np.array(integers(indices)), integers(symbols)
+        stack = decoder.Stack(bytes.fromhex(payload))
+        assert decoder.decode_residuals(stack, coded, text_model(), flag == "set").tolist() == integers(
+            residuals
+        )
+        first = 17 if flag == "set" else 64
+        assert reference.residuals_of(of_symbols, coded.tolist(), first) == integers(residuals)
+
+
+def test_the_worked_example_of_the_states_is_right() -> None:
+    rows = [
+        integers(row.replace("|", ",").strip(","))
+        for row in re.findall(r"^((?:\| +-?\d+ ){10}\|)$", TEXT, re.M)
+    ]
+    assert [row[0] for row in rows] == list(range(6))
+    state = 0
+    for _, _, index, before, quantiser, table, symbol, u, r, after in rows:
+        assert (before, quantiser, table) == (state, state % 2, 64 * (1 + state % 2) + index)
+        assert (u, r) == (2 * symbol - quantiser * np.sign(symbol), 5 * u)
+        state = decoder.next_state(state, symbol)
+        assert after == state
+
+
+def test_the_table_of_next_states_in_the_text_is_right() -> None:
+    every = [decoder.next_state(state, k) for state in range(128) for k in (0, 1)]
+    for parity, name in enumerate(("even", "odd")):
+        [row] = re.findall(rf"^\| next, `k` {name} +((?:\| +\d+ )+)\|$", TEXT, re.M)
+        assert integers(row.replace("|", ",").strip(",")) == every[parity:16:2]
+        assert [decoder.next_state(state, parity - 4) for state in range(128)] == every[parity::2]
+    assert f"CRC-32 0x{zlib.crc32(bytes(every)):08X}." in " ".join(TEXT.split())
+
+
+def test_the_step_of_several_columns_in_the_text_is_right() -> None:
+    numbers = np.arange(1000)
+    indices, symbols = 37 * numbers % 64, (numbers * numbers + numbers // 7) % 7 - 3
+    symbols[::5] *= 20
+    payload = reference.encode_step(symbols.tolist(), indices.tolist(), reference.plain_tables(17), True)
+    r = decoder.decode_residuals(decoder.Stack(payload), indices, text_model(), True)
+    sums = f"{len(payload)} bytes and the CRC-32 0x{zlib.crc32(payload):08X}"
+    begin = f"begin with {', '.join(map(str, r[:6]))}, their sum is {r.sum()},"
+    end = f"CRC-32 0x{zlib.crc32(r.astype('<i2').tobytes()):08X}."
+    text = " ".join(TEXT.split())
+    assert all(part in text for part in (sums, begin, end))
+
+
+@pytest.mark.parametrize("dependent", [False, True])
+@pytest.mark.parametrize("count", [0, 1, 2, 255, 256, 257, 512, 513, 1400])
+def test_residuals_of_a_step_are_those_that_were_encoded(count: int, dependent: bool) -> None:
+    random = np.random.default_rng(count)
+    indices = random.integers(10, 40, count)
+    symbols = np.rint(random.laplace(0, 3, count)).astype(int).tolist()
+    payload = reference.encode_step(symbols, indices.tolist(), reference.plain_tables(17), dependent)
+    found = decoder.decode_residuals(decoder.Stack(payload), indices, text_model(), dependent)
+    expected = reference.residuals_of(symbols, indices.tolist(), 17 if dependent else 64)
+    assert found.tolist() == expected
+    assert np.any(found % 8) == (dependent and count > 0)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "index", "dependent"),
+    [(4096, 16, True), (-4096, 63, False), (3277, 17, True), (-3277, 63, True)],
+)
+def test_residuals_out_of_range_are_refused(symbol: int, index: int, dependent: bool) -> None:
+    for offset in (0, -1):
+        inside = symbol + offset * int(np.sign(symbol))
+        payload = reference.encode_step([inside], [index], reference.plain_tables(17), dependent)
+        arguments = decoder.Stack(payload), np.array([index]), text_model(), dependent
+        if offset:
+            assert decoder.decode_residuals(*arguments)[0] // inside in (8, 10)
+        else:
+            with pytest.raises(decoder.RefusedError, match="corrupted: a residual is out of range"):
+                decoder.decode_residuals(*arguments)
+
+
+@pytest.mark.parametrize("dependent", [False, True])
 @pytest.mark.parametrize("level", [0, 77, 224])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_symbols_are_those_that_were_encoded(seed: int, level: int) -> None:
-    arrays, entropy = random_entropy_arrays(seed), random_entropy_model(seed)
-    z, r = random_symbols(seed, entropy, 2, 3)
-    payloads = list(encode_chunk(z, r, level, entropy))
+def test_symbols_are_those_that_were_encoded(seed: int, level: int, dependent: bool) -> None:
+    arrays = random_entropy_arrays(seed) | {"tables/first_dependent": np.array(17, np.int16)}
+    entropy, random = EntropyModel.from_arrays(arrays), np.random.default_rng(seed)
+    z = np.rint(random.laplace(0, 1.5, (2, 3, entropy.scale_network.hyper_channels))).astype(np.int16)
+    symbols = np.rint(random.laplace(0, 1.5, (8, 12, entropy.scale_network.latent_channels))).astype(int)
+    far = random.random(symbols.shape) < 0.002
+    symbols[far] = random.integers(-3276, 3277, np.count_nonzero(far))
+    r = reference.chunk_residuals(z, symbols, level, arrays, dependent).astype(np.int16)
+    payloads = encode_chunk(z, r, level, entropy, dependent=dependent)
     tables = decoder.entry_starts(arrays["tables/half_width"], arrays["tables/frequencies"])
     model = decoder.Model({"hyper_channels": z.shape[2], "latent_channels": r.shape[2]}, arrays, tables)
-    found_z, found_r = decoder.decode_chunk(payloads, 2, 3, model, level)
+    stacks = [decoder.Stack(payload) for payload in payloads]
+    found_z, found_r = decoder.decode_chunk(stacks, 2, 3, model, level, dependent)
     assert np.array_equal(found_z, z)
     assert np.array_equal(found_r, r)
 
@@ -71,8 +170,9 @@ def test_a_model_that_breaks_the_bound_of_exactness_is_refused(layer: str) -> No
     bias[..., 0] = 2**24 - 255 * 127
     tables = decoder.entry_starts(arrays["tables/half_width"], arrays["tables/frequencies"])
     model = decoder.Model({"hyper_channels": 6, "latent_channels": 16}, arrays, tables)
+    stacks = [decoder.Stack(b"") for _ in range(6)]
     with pytest.raises(decoder.RefusedError, match=rf"model: {layer}"):
-        decoder.decode_chunk([b""] * 6, 1, 1, model, 100)
+        decoder.decode_chunk(stacks, 1, 1, model, 100, True)
 
 
 def test_the_id_of_a_model_is_the_one_in_its_files(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Efforts above 0: better symbols in an ordinary file."""
+"""Efforts above 0: better latents, in an ordinary file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ pytest.importorskip("keras", reason="the search needs Keras")
 
 from aecodec import refinement
 from aecodec.codec import decode, encode
+from aecodec.container import read_header
 from aecodec.errors import InputError
 from aecodec.models import Model
 from aecodec.networks.architecture import Architecture
 from aecodec.networks.refinement import weight_of_level
 from aecodec.targets import peak_signal_to_noise_ratio
+from aecodec.verification import symbols
 from tests.helpers import photograph
 
 LEVEL = 96
@@ -38,6 +40,38 @@ def test_a_picture_of_several_parts_costs_less_with_more_effort(tiny_model: Mode
     files = [encode(picture, level=LEVEL, effort=effort, model=tiny_model) for effort in (0, 2)]
     costs = [cost(data, picture, tiny_model) for data in files]
     assert costs[1] < costs[0]
+
+
+def test_no_effort_makes_a_chunk_cost_more(tiny_model: Model) -> None:
+    """The coding that was seen to cost least is kept, the first one included."""
+    for seed in range(3):
+        picture = photograph(64, 128, seed)
+        files = [encode(picture, level=LEVEL, effort=effort, model=tiny_model) for effort in (0, 1)]
+        costs = [cost(data, picture, tiny_model) for data in files]
+        # Real pixels are rounded, which the search does not see.
+        assert costs[1] <= costs[0] * 1.002
+
+
+def test_files_of_any_effort_are_of_one_kind(tiny_model: Model) -> None:
+    picture = photograph(70, 140)
+    for effort in (0, 1):
+        data = encode(picture, level=LEVEL, effort=effort, model=tiny_model, chunk_side=64)
+        assert read_header(data).dependent
+        assert len(list(symbols(data, model=tiny_model))) == 6
+
+
+def test_chunks_are_searched_one_by_one(tiny_model: Model) -> None:
+    """What lies in other chunks changes none of a chunk's symbols but through the analysis beside it."""
+    first = photograph(64, 384)
+    second = first.copy()
+    second[:, 320:] = 255 - second[:, 320:]
+    found = [
+        [*symbols(encode(picture, 60, effort=1, model=tiny_model, chunk_side=64), model=tiny_model)]
+        for picture in (first, second)
+    ]
+    same = [np.array_equal(one[1], other[1]) for one, other in zip(*found, strict=True)]
+    assert same[0]
+    assert not same[-1]
 
 
 def test_bytes_are_the_same_from_run_to_run(tiny_model: Model) -> None:

@@ -12,12 +12,13 @@ from aecodec.errors import InputError
 from aecodec.image import Picture
 from aecodec.models import default_model
 from aecodec.windows import (
+    LatentStore,
     Symbols,
-    SymbolStore,
     View,
     Window,
     box_average,
     chunk_uses,
+    intersection,
     plan_windows,
     window_pixels,
 )
@@ -62,7 +63,7 @@ def test_a_picture_as_large_as_a_window_is_one() -> None:
 def test_a_large_picture_costs_the_encoder_about_as_much_per_pixel_as_a_small_one() -> None:
     def computed_per_pixel(width: int, height: int) -> float:
         head = header(width, height)
-        windows = plan_windows(head, default_model().halo.encoder)
+        windows = plan_windows(head, default_model().halo.analysis)
         return sum(window.reach.width * window.reach.height for window in windows) / (width * height)
 
     assert computed_per_pixel(12288, 8192) < 1.1 * computed_per_pixel(3904, 2560)
@@ -84,27 +85,42 @@ def test_beyond_the_picture_a_window_repeats_its_edge() -> None:
 
 
 @given(st.integers(65, 700), st.integers(65, 700), st.sampled_from([64, 128, 320]), SIDES)
-def test_symbols_pass_from_windows_to_chunks_and_back_unchanged(
+def test_latents_pass_from_windows_to_chunks_and_back_unchanged(
     width: int, height: int, chunk_side: int, side: int
 ) -> None:
     head = header(width, height, chunk_side)
-    rows, columns = head.padded_height // 64, head.padded_width // 64
-    whole = Symbols(
-        np.arange(rows * columns * 2, dtype=np.int16).reshape(rows, columns, 2),
-        np.arange(rows * columns * 16 * 4).astype(np.int16).reshape(4 * rows, 4 * columns, 4),
-    )
+    rows, columns = head.padded_height // 16, head.padded_width // 16
+    whole = np.arange(rows * columns * 4, dtype=np.float32).reshape(rows, columns, 4)
     everything = Box(0, 0, head.padded_width, head.padded_height)
-    by_window, by_chunk = SymbolStore(head, 2, 4), SymbolStore(head, 2, 4)
+    by_window, by_chunk = LatentStore(head, 4), LatentStore(head, 4)
     for window in plan_windows(head, 0, side=side):
-        core = window.core
-        z = whole.z[core.y // 64 : core.bottom // 64, core.x // 64 : core.right // 64]
-        r = whole.r[core.y // 16 : core.bottom // 16, core.x // 16 : core.right // 16]
-        by_window.write(core, Symbols(z, r))
+        by_window.write(window.core, Window(window.core, everything).crop_latents(whole))
     for index in range(head.chunk_count):
-        by_chunk.put(index, by_window.take(index))
-    z, r = by_chunk.read(everything)
-    assert np.array_equal(z, whole.z)
-    assert np.array_equal(r, whole.r)
+        latents = by_window.take(index)
+        assert np.array_equal(latents, Window(head.chunk_box(index), everything).crop_latents(whole))
+        by_chunk.write(head.chunk_box(index), latents)
+    assert np.array_equal(by_chunk.read(everything), whole)
+    with pytest.raises(KeyError):
+        by_window.take(0)
+
+
+def test_what_was_not_written_of_a_chunk_is_zero() -> None:
+    store = LatentStore(header(200, 100), 2)
+    store.write(Box(64, 0, 64, 64), np.ones((4, 4, 2), np.float32))
+    latents = store.read(Box(0, 0, 128, 128))
+    assert latents.shape == (8, 8, 2)
+    assert latents[:4, 4:].all()
+    assert latents.sum() == 32
+
+
+def test_symbols_of_a_part_are_views() -> None:
+    z, r = np.arange(24, dtype=np.int16).reshape(3, 4, 2), np.zeros((12, 16, 3), np.int16)
+    part = Symbols(z, r).crop(Box(64, 128, 256, 192), Box(128, 256, 192, 64))
+    assert np.array_equal(part.z, z[2:3, 1:4])
+    assert part.r.shape == (4, 12, 3)
+    part.r[...] = 1
+    assert r[8:12, 4:16].all()
+    assert r.sum() == part.r.size
 
 
 def test_every_chunk_has_one_first_and_one_last_use_in_that_order() -> None:
@@ -116,6 +132,10 @@ def test_every_chunk_has_one_first_and_one_last_use_in_that_order() -> None:
     assert sorted(began) == sorted(ended) == list(range(head.chunk_count))
     assert sum(map(len, first)) == sum(map(len, last)) == head.chunk_count
     assert all(began[index] <= ended[index] for index in began)
+
+
+def test_boxes_that_overlap_share_a_box() -> None:
+    assert intersection(Box(0, 64, 128, 64), Box(64, 0, 256, 256)) == Box(64, 64, 64, 64)
 
 
 def test_box_average_gives_the_means_of_squares() -> None:

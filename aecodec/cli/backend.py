@@ -80,6 +80,7 @@ class Description:
             "depth": self.info.depth,
             "layout": self.info.layout,
             "has_alpha": self.info.has_alpha,
+            "dependent": self.info.dependent,
             "chunk_side": self.info.chunk_side,
             "truncated": self.truncation is not None,
             "sections": [

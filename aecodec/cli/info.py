@@ -53,6 +53,7 @@ def _lines(name: str, description: backend.Description) -> tuple[str, ...]:
         ("picture", f"{info.width} x {info.height}, {colours}{alpha}, {info.depth} bits"),
         ("size", f"{info.bytes:,} bytes, {info.bits_per_pixel:.3f} bits per pixel"),
         ("quality", f"{quality} (level {info.level})"),
+        ("quantisation", "dependent" if info.dependent else "plain"),
         ("model", model),
         ("chunks", f"of {info.chunk_side} x {info.chunk_side} pixels"),
     ]
@@ -61,4 +62,4 @@ def _lines(name: str, description: backend.Description) -> tuple[str, ...]:
     rows += [
         ("section", f"{section} x {count}, {size:,} bytes") for section, count, size in description.sections
     ]
-    return (name, *(f"  {label:<10}{text}" for label, text in rows))
+    return (name, *(f"  {label:<14}{text}" for label, text in rows))

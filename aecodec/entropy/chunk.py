@@ -14,7 +14,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aecodec.entropy.coder import decode_symbols, encode_symbols
+from aecodec.entropy.coder import (
+    decode_residuals,
+    decode_symbols,
+    encode_residuals,
+    encode_symbols,
+    symbols_and_tables,
+)
 from aecodec.entropy.scales import STEP_COUNT, IntegerScaleNetwork, put_step, take_step
 from aecodec.entropy.tables import Tables
 from aecodec.errors import InputError
@@ -56,31 +62,64 @@ class ChunkBytes:
         return iter((self.hyper_latents, *self.residuals))
 
 
-def encode_chunk(z: NDArray[np.int16], r: NDArray[np.int16], level: int, model: EntropyModel) -> ChunkBytes:
+def encode_chunk(
+    z: NDArray[np.int16], r: NDArray[np.int16], level: int, model: EntropyModel, *, dependent: bool
+) -> ChunkBytes:
     """Code the symbols of one chunk.
 
     Args:
         z: int16 (h, w, Z), -32767..32767: the hyper-latents.
-        r: int16 (4 * h, 4 * w, L), -32767..32767: the residual latents.
+        r: int16 (4 * h, 4 * w, L), the residuals in eighths of a quantisation step.
         level: 0..224.
         model: The entropy model.
+        dependent: Whether residuals are dependent from ``model.tables.first_dependent`` on; else all are
+            plain.
 
     Raises:
-        InputError: A shape, a dtype, a symbol or the level is not as above.
+        InputError: A shape, a dtype, a symbol or the level is not as above; or residuals are no points of
+            their quantiser.
     """
     _check_planes(z, r, model)
-    network = model.scale_network
-    hyper_latents = encode_symbols(z.ravel(), _hyper_indices(z.shape[:2], level, model), model.tables)
-    features = network.features(z, level)
-    payloads = []
+    encoder = ChunkEncoder(z, level, model, dependent=dependent)
     for step in range(STEP_COUNT):
-        indices = network.step_indices(step, features, r, level)
-        payloads.append(encode_symbols(take_step(r, step).ravel(), indices.ravel(), model.tables))
-    return ChunkBytes(hyper_latents, tuple(payloads))
+        encoder.encode_step(step, encoder.indices(step, r), take_step(r, step).ravel())
+    return encoder.result()
+
+
+class ChunkEncoder:
+    """Codes a chunk step by step, for encoders that quantise a step when they know its table indices.
+
+    Args:
+        z: as for :func:`encode_chunk`, as are the others.
+    """
+
+    def __init__(self, z: NDArray[np.int16], level: int, model: EntropyModel, *, dependent: bool) -> None:
+        self._level, self._model, self._dependent = level, model, dependent
+        self._features = model.scale_network.features(z, level)
+        self._hyper = encode_symbols(z.ravel(), _hyper_indices(z.shape[:2], level, model), model.tables)
+        self._steps: list[bytes] = []
+
+    def indices(self, step: int, r: NDArray[np.int16]) -> NDArray[np.uint8]:
+        """uint8 (residual,), 0..63: the tables of a step in coding order, from the residuals of the former
+        steps in ``r``.
+        """
+        return self._model.scale_network.step_indices(step, self._features, r, self._level).ravel()
+
+    def encode_step(self, step: int, indices: NDArray[np.uint8], residuals: NDArray[np.int16]) -> None:
+        """Code the residuals (residual,) of a step in coding order; steps come in ascending order."""
+        if step != len(self._steps):
+            raise InputError(f"Expected step {len(self._steps)}. Received {step}.")
+        self._steps.append(
+            encode_residuals(residuals, indices, self._model.tables, dependent=self._dependent)
+        )
+
+    def result(self) -> ChunkBytes:
+        """The payloads, when all steps are coded."""
+        return ChunkBytes(self._hyper, tuple(self._steps))
 
 
 def decode_chunk(
-    data: ChunkBytes, shape: tuple[int, int], level: int, model: EntropyModel
+    data: ChunkBytes, shape: tuple[int, int], level: int, model: EntropyModel, *, dependent: bool
 ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     """Decode what :func:`encode_chunk` wrote.
 
@@ -89,6 +128,7 @@ def decode_chunk(
         shape: ``(h, w)``, the grid of hyper-latents of the chunk.
         level: 0..224.
         model: The entropy model.
+        dependent: As for :func:`encode_chunk`.
 
     Returns:
         ``(z, r)``, int16 (h, w, Z) and int16 (4 * h, 4 * w, L).
@@ -97,11 +137,16 @@ def decode_chunk(
         CorruptedError: A payload is not one that the encoder writes.
         InputError: The shape or the level is not as above.
     """
-    return decode_chunk_partial(tuple(data), shape, level, model)
+    return decode_chunk_partial(tuple(data), shape, level, model, dependent=dependent)
 
 
 def decode_chunk_partial(
-    payloads: Sequence[bytes], shape: tuple[int, int], level: int, model: EntropyModel
+    payloads: Sequence[bytes],
+    shape: tuple[int, int],
+    level: int,
+    model: EntropyModel,
+    *,
+    dependent: bool,
 ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     """Decode as many payloads of a chunk as a truncated file has.
 
@@ -110,6 +155,7 @@ def decode_chunk_partial(
         shape: ``(h, w)``, the grid of hyper-latents of the chunk.
         level: 0..224.
         model: The entropy model.
+        dependent: As for :func:`encode_chunk`.
 
     Returns:
         ``(z, r)`` as :func:`decode_chunk`; symbols whose payload is missing are 0.
@@ -128,7 +174,7 @@ def decode_chunk_partial(
     if len(payloads) > 1:
         features = network.features(z, level)
         for step, data in enumerate(payloads[1:]):
-            decode_residual_step(step, data, features, r, level, model)
+            decode_residual_step(step, data, features, r, level, model, dependent=dependent)
     return z, r
 
 
@@ -161,6 +207,8 @@ def decode_residual_step(
     r: NDArray[np.int16],
     level: int,
     model: EntropyModel,
+    *,
+    dependent: bool,
 ) -> None:
     """Decode the residuals of one step into ``r``, in place.
 
@@ -171,26 +219,28 @@ def decode_residual_step(
         r: int16 (4 * h, 4 * w, L). What the step codes is overwritten, the rest kept.
         level: 0..224.
         model: The entropy model.
+        dependent: As for :func:`encode_chunk`.
 
     Raises:
         CorruptedError: The payload is not one that the encoder writes; ``r`` is unchanged.
         InputError: A shape, the step or the level is not as above.
     """
     indices = model.scale_network.step_indices(step, features, r, level)
-    symbols = decode_symbols(data, indices.ravel(), model.tables)
-    put_step(r, step, symbols.reshape(indices.shape))
+    residuals = decode_residuals(data, indices.ravel(), model.tables, dependent=dependent)
+    put_step(r, step, residuals.reshape(indices.shape))
 
 
 def estimate_bits(
-    z: NDArray[np.int16], r: NDArray[np.int16], level: int, model: EntropyModel
+    z: NDArray[np.int16], r: NDArray[np.int16], level: int, model: EntropyModel, *, dependent: bool
 ) -> NDArray[np.float64]:
     """What the symbols of a chunk cost, summed from the tables without coding.
 
     Args:
-        z: As for :func:`encode_chunk`.
+        z: As for :func:`encode_chunk`, as are the others.
         r: As for :func:`encode_chunk`.
         level: 0..224.
         model: The entropy model.
+        dependent: As for :func:`encode_chunk`.
 
     Returns:
         float64 (6,), in bits: the hyper-latents and the five steps. A payload is longer by up to
@@ -199,14 +249,41 @@ def estimate_bits(
     Raises:
         InputError: As for :func:`encode_chunk`.
     """
+    parts = _coded_parts(z, r, level, model, dependent)
+    return np.array([model.tables.cost_in_bits(*part).sum() for part in parts], np.float64)
+
+
+def coded_symbols(
+    z: NDArray[np.int16], r: NDArray[np.int16], level: int, model: EntropyModel, *, dependent: bool
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """All symbols of a chunk, in no order, and the table, 0..191, that codes each.
+
+    Args:
+        z: As for :func:`encode_chunk`, as are the others.
+        r: As for :func:`encode_chunk`.
+        level: 0..224.
+        model: The entropy model.
+        dependent: As for :func:`encode_chunk`.
+
+    Raises:
+        InputError: As for :func:`encode_chunk`.
+    """
+    parts = list(_coded_parts(z, r, level, model, dependent))
+    symbols, tables = (np.concatenate(column).astype(np.int32) for column in zip(*parts, strict=True))
+    return symbols, tables
+
+
+def _coded_parts(
+    z: NDArray[np.int16], r: NDArray[np.int16], level: int, model: EntropyModel, dependent: bool
+) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
+    """Symbols and tables of each payload."""
     _check_planes(z, r, model)
     network = model.scale_network
-    bits = [model.tables.cost_in_bits(z.ravel(), _hyper_indices(z.shape[:2], level, model)).sum()]
+    yield z.ravel(), _hyper_indices(z.shape[:2], level, model)
     features = network.features(z, level)
     for step in range(STEP_COUNT):
-        indices = network.step_indices(step, features, r, level)
-        bits.append(model.tables.cost_in_bits(take_step(r, step), indices).sum())
-    return np.array(bits, np.float64)
+        indices = network.step_indices(step, features, r, level).ravel()
+        yield symbols_and_tables(take_step(r, step).ravel(), indices, model.tables, dependent=dependent)
 
 
 def _hyper_indices(shape: tuple[int, ...], level: int, model: EntropyModel) -> NDArray[np.uint8]:

@@ -13,6 +13,8 @@ numeral systems", arXiv:1311.2540), constriction's ``AnsCoder``. The normative t
 - A state begins at 0 and is 0 again when all has been decoded. Decoding inverts encoding step for step, so
   the check that nothing is left accepts, of all byte strings, only the one that the encoder writes for
   these symbols.
+- Dependent residuals (`aecodec.entropy.dependent`) are decoded row by row, for the tables of a row follow
+  from the symbols of the row before; escapes, which have their part in that, follow each row.
 - Inside a table the coder's order of symbols is ``0, 1 .. m, escape, -m .. -1`` (the value modulo
   ``2 * m + 2``), and the wide tables are decoded first. Zeros of narrow tables then leave the state 0 at 0:
   all-zero symbols cost no byte, and the overhead of a payload of 10,000 symbols or more is 1.2 to 2.0 bytes
@@ -23,14 +25,18 @@ numeral systems", arXiv:1311.2540), constriction's ``AnsCoder``. The normative t
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aecodec.entropy.dependent import Lanes, advanced, residuals_of
 from aecodec.entropy.tables import (
     ESCAPE_CLASS_BITS,
+    INDEX_COUNT,
     MAX_SYMBOL,
+    RESIDUAL_UNIT,
     TABLE_COUNT,
     Tables,
     bit_length,
@@ -38,9 +44,12 @@ from aecodec.entropy.tables import (
 )
 from aecodec.errors import CorruptedError, InputError
 
+MAX_RESIDUAL: Final = 32767
+"""Eighths of a step."""
+
 
 def encode_symbols(symbols: NDArray[np.integer[Any]], indices: NDArray[np.uint8], tables: Tables) -> bytes:
-    """Code symbols, each with the table of its index.
+    """Code symbols, each with the plain table of its index.
 
     Args:
         symbols: Integers (symbol,), -32767..32767.
@@ -54,23 +63,9 @@ def encode_symbols(symbols: NDArray[np.integer[Any]], indices: NDArray[np.uint8]
         InputError: The arrays differ in length, or hold values outside of their ranges.
     """
     _check_symbols(symbols, indices)
-    order, counts = _grouping(indices)
-    grouped = symbols.astype(np.int32)[order]
-    half = tables.half_width.astype(np.int32)[indices[order]]
-    escaped = np.abs(grouped) > half
     stack = _new_stack(b"")
-    if escaped.any():
-        _push_escapes(stack, grouped[escaped], half[escaped])
-    modulus = 2 * half + 2
-    coded = np.where(escaped, half + 1, np.where(grouped < 0, grouped + modulus, grouped))
-    models = tables.prepared(_models)
-    end = coded.size
-    for index in range(TABLE_COUNT):
-        if counts[index]:
-            stack.encode_reverse(coded[end - counts[index] : end], models[index])
-            end -= counts[index]
-    words: NDArray[np.uint32] = stack.get_compressed()
-    return words.astype("<u4").tobytes().rstrip(b"\0")
+    _push(stack, symbols.astype(np.int32), indices, _plain_order(indices), tables)
+    return _payload(stack)
 
 
 def decode_symbols(data: bytes, indices: NDArray[np.uint8], tables: Tables) -> NDArray[np.int16]:
@@ -95,27 +90,229 @@ def decode_symbols(data: bytes, indices: NDArray[np.uint8], tables: Tables) -> N
     if not data:
         return np.zeros(indices.shape, np.int16)
     stack = _new_stack(data)
-    order, counts = _grouping(indices)
-    grouped = np.empty(indices.size, np.int32)
-    half = tables.half_width.astype(np.int32)[indices[order]]
-    models = tables.prepared(_models)
-    start = 0
-    for index in reversed(range(TABLE_COUNT)):
-        if counts[index]:
-            grouped[start : start + counts[index]] = stack.decode(models[index], int(counts[index]))
-            start += counts[index]
-    escaped = grouped == half + 1
-    grouped = np.where(grouped > half, grouped - (2 * half + 2), grouped)
-    if escaped.any():
-        grouped[escaped] = _pop_escapes(stack, half[escaped])
-    if not stack.is_empty():
+    symbols = _pop(stack, indices, _plain_order(indices), tables)
+    _check_end(stack, data, indices.size)
+    return symbols.astype(np.int16)
+
+
+def encode_residuals(
+    residuals: NDArray[np.int16], indices: NDArray[np.uint8], tables: Tables, *, dependent: bool
+) -> bytes:
+    """Code the residuals of a step.
+
+    Args:
+        residuals: int16 (residual,), in eighths of a step, in coding order: points of the quantiser in turn
+            where the index is at least ``tables.first_dependent``, else multiples of 8.
+        indices: uint8 (residual,), 0..63.
+        tables: The tables of the model.
+        dependent: Whether any are dependent; else all are multiples of 8.
+
+    Returns:
+        The payload, empty when all are 0. It never ends in a zero byte.
+
+    Raises:
+        InputError: The arrays differ in length, or hold values other than above.
+    """
+    _check_symbols(residuals, indices)
+    stack = _new_stack(b"")
+    lanes = _lanes(indices, tables, dependent)
+    symbols, numbers = _plain_symbols(residuals, indices, tables, dependent)
+    _push(stack, symbols, numbers, _plain_order(numbers), tables)
+    _push_rows(stack, *lanes.trace(residuals[lanes.order]), lanes, tables)
+    return _payload(stack)
+
+
+def symbols_and_tables(
+    residuals: NDArray[np.int16], indices: NDArray[np.uint8], tables: Tables, *, dependent: bool
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """The symbols that residuals are coded as, and the table, 0..191, of each, in the order of decoding.
+
+    Args: as for :func:`encode_residuals`.
+
+    Raises:
+        InputError: As for :func:`encode_residuals`.
+    """
+    _check_symbols(residuals, indices)
+    lanes = _lanes(indices, tables, dependent)
+    dependent_symbols, dependent_tables = lanes.trace(residuals[lanes.order])
+    symbols, numbers = _plain_symbols(residuals, indices, tables, dependent)
+    return np.concatenate([dependent_symbols, symbols]), np.concatenate([dependent_tables, numbers])
+
+
+def decode_residuals(
+    data: bytes, indices: NDArray[np.uint8], tables: Tables, *, dependent: bool
+) -> NDArray[np.int16]:
+    """Decode what :func:`encode_residuals` wrote for the same indices.
+
+    Args:
+        data: The payload.
+        indices: uint8 (residual,), 0..63.
+        tables: The tables of the model.
+        dependent: As for :func:`encode_residuals`.
+
+    Returns:
+        int16 (residual,), in eighths of a step.
+
+    Raises:
+        CorruptedError: The payload is not what the encoder writes for any residuals with these indices.
+        InputError: An index is outside of 0..63.
+    """
+    _check_indices(indices)
+    residuals = np.zeros(indices.shape, np.int32)
+    if not data:
+        return residuals.astype(np.int16)
+    stack = _new_stack(data)
+    lanes = _lanes(indices, tables, dependent)
+    residuals[lanes.order] = _pop_rows(stack, lanes, tables)
+    plain = _plain(indices, tables, dependent)
+    of_plain = _pop(stack, indices[plain], _plain_order(indices[plain]), tables)
+    residuals[plain] = RESIDUAL_UNIT * of_plain
+    _check_end(stack, data, indices.size)
+    if np.abs(residuals).max() > MAX_RESIDUAL:
         raise CorruptedError(
-            f"Expected {indices.size} symbols to use up a payload of {len(data)} bytes. Found bits left "
-            "over: the payload is damaged or belongs to other symbols. Get the file again from its source."
+            f"Expected residuals up to {MAX_RESIDUAL} eighths of a step in magnitude. Found "
+            f"{np.abs(residuals).max()}. Get the file again from its source."
         )
-    symbols = np.empty(indices.size, np.int16)
+    return residuals.astype(np.int16)
+
+
+def _lanes(indices: NDArray[np.uint8], tables: Tables, dependent: bool) -> Lanes:
+    return Lanes.of(indices, tables.first_dependent if dependent else INDEX_COUNT)
+
+
+def _plain(indices: NDArray[np.uint8], tables: Tables, dependent: bool) -> NDArray[np.intp] | slice:
+    """Which residuals are plain."""
+    return np.flatnonzero(indices < tables.first_dependent) if dependent else slice(None)
+
+
+def _plain_symbols(
+    residuals: NDArray[np.int16], indices: NDArray[np.uint8], tables: Tables, dependent: bool
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Symbols and tables of the plain residuals, in coding order."""
+    plain = _plain(indices, tables, dependent)
+    symbols, remainder = np.divmod(residuals[plain].astype(np.int32), RESIDUAL_UNIT)
+    if remainder.any():
+        raise InputError(f"Expected plain residuals that are multiples of {RESIDUAL_UNIT}. Received others.")
+    return symbols, indices[plain]
+
+
+def _plain_order(tables: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """The order of decoding: wide tables first, stable inside of a table."""
+    return np.argsort(INDEX_COUNT - 1 - tables, kind="stable")
+
+
+def _push_rows(
+    stack: Any, symbols: NDArray[np.int32], numbers: NDArray[np.uint8], lanes: Lanes, tables: Tables
+) -> None:
+    """Encode dependent residuals, for a decoder that takes row by row, and of a row quantiser 0 first."""
+    if not len(symbols):
+        return
+    row_of = np.arange(len(symbols)) // lanes.columns
+    order = np.argsort(2 * row_of + (numbers >= 2 * INDEX_COUNT), kind="stable")
+    grouped, sorted_numbers = symbols[order], numbers[order]
+    coded, half, escaped = _alphabet_symbols(grouped, sorted_numbers, tables)
+    with_escapes = set(row_of[escaped].tolist())
+    models = tables.prepared(_models)
+    for number, row in reversed(list(enumerate(lanes.rows))):
+        if number in with_escapes:
+            there = row.start + np.flatnonzero(escaped[row])
+            _push_escapes(stack, grouped[there], half[there])
+        for start, stop in reversed(_runs(sorted_numbers[row])):
+            part = slice(row.start + start, row.start + stop)
+            stack.encode_reverse(coded[part], models[sorted_numbers[part.start]])
+
+
+def _pop_rows(stack: Any, lanes: Lanes, tables: Tables) -> NDArray[np.int32]:
+    """Decode what `_push_rows` encoded: eighths of a step, in the order of the lanes."""
+    symbols = np.empty(len(lanes.order), np.int32)
+    quantisers = np.empty(len(lanes.order), np.uint8)
+    states = np.zeros(lanes.columns, np.uint8)
+    for row in lanes.rows:
+        states = states[: row.stop - row.start]
+        quantiser = quantisers[row] = states & 1
+        numbers = lanes.indices[row] + INDEX_COUNT * (1 + quantiser)
+        found = _pop(stack, numbers, np.argsort(quantiser, kind="stable"), tables)
+        states = advanced(states, found)
+        symbols[row] = found
+    return residuals_of(symbols, quantisers)
+
+
+def _push(
+    stack: Any,
+    symbols: NDArray[np.int32],
+    numbers: NDArray[np.uint8],
+    order: NDArray[np.intp],
+    tables: Tables,
+) -> None:
+    """Encode symbols, each with the table of its number, for a decoder that takes them in this order."""
+    if not len(symbols):
+        return
+    grouped, sorted_numbers = symbols[order], numbers[order]
+    coded, half, escaped = _alphabet_symbols(grouped, sorted_numbers, tables)
+    if escaped.any():
+        _push_escapes(stack, grouped[escaped], half[escaped])
+    models = tables.prepared(_models)
+    for start, stop in reversed(_runs(sorted_numbers)):
+        stack.encode_reverse(coded[start:stop], models[sorted_numbers[start]])
+
+
+def _pop(
+    stack: Any, numbers: NDArray[np.uint8], order: NDArray[np.intp], tables: Tables
+) -> NDArray[np.int32]:
+    """Decode what `_push` encoded."""
+    symbols = np.empty(len(numbers), np.int32)
+    if not len(numbers):
+        return symbols
+    sorted_numbers = numbers[order]
+    grouped = np.empty(len(numbers), np.int32)
+    models = tables.prepared(_models)
+    for start, stop in _runs(sorted_numbers):
+        grouped[start:stop] = stack.decode(models[sorted_numbers[start]], stop - start)
+    half = _half_widths(tables)[sorted_numbers]
+    beyond = grouped - half
+    grouped -= (2 * half + 2) * (beyond > 0)
+    if (escaped := beyond == 1).any():
+        grouped[escaped] = _pop_escapes(stack, half[escaped])
     symbols[order] = grouped
     return symbols
+
+
+def _alphabet_symbols(
+    symbols: NDArray[np.int32], numbers: NDArray[np.uint8], tables: Tables
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
+    """Symbols as the coder's models number them, the half widths of their tables, and which are escapes."""
+    half = _half_widths(tables)[numbers]
+    escaped = np.abs(symbols) > half
+    coded = np.where(escaped, half + 1, np.where(symbols < 0, symbols + 2 * half + 2, symbols))
+    return coded, half, escaped
+
+
+def _half_widths(tables: Tables) -> NDArray[np.int32]:
+    widths: NDArray[np.int32] = tables.prepared(_wide_half_widths)
+    return widths
+
+
+def _wide_half_widths(tables: Tables) -> NDArray[np.int32]:
+    return tables.half_width.astype(np.int32)
+
+
+def _runs(values: NDArray[np.uint8]) -> list[tuple[int, int]]:
+    """Where runs of equal values start and stop."""
+    cuts = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)]
+    return list(pairwise(cuts))
+
+
+def _payload(stack: Any) -> bytes:
+    words: NDArray[np.uint32] = stack.get_compressed()
+    return words.astype("<u4").tobytes().rstrip(b"\0")
+
+
+def _check_end(stack: Any, data: bytes, count: int) -> None:
+    if not stack.is_empty():
+        raise CorruptedError(
+            f"Expected {count} symbols to use up a payload of {len(data)} bytes. Found bits left "
+            "over: the payload is damaged or belongs to other symbols. Get the file again from its source."
+        )
 
 
 def _push_escapes(stack: Any, values: NDArray[np.int32], half: NDArray[np.int32]) -> None:
@@ -140,12 +337,6 @@ def _pop_escapes(stack: Any, half: NDArray[np.int32]) -> NDArray[np.int32]:
             "Get the file again from its source."
         )
     return np.where(raw & 1, -magnitudes, magnitudes).astype(np.int32)
-
-
-def _grouping(indices: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The order of decoding (wide tables first, stable inside of a table), and how many symbols each has."""
-    order = np.argsort(TABLE_COUNT - 1 - indices, kind="stable")
-    return order, np.bincount(indices, minlength=TABLE_COUNT)
 
 
 def _models(tables: Tables) -> tuple[Any, ...]:
@@ -197,5 +388,5 @@ def _check_indices(indices: NDArray[Any]) -> None:
         raise InputError(
             f"Expected a vector of uint8 table indices. Received {indices.dtype} {indices.shape}."
         )
-    if indices.size and indices.max() >= TABLE_COUNT:
-        raise InputError(f"Expected table indices in 0..{TABLE_COUNT - 1}. Received {indices.max()}.")
+    if indices.size and indices.max() >= INDEX_COUNT:
+        raise InputError(f"Expected table indices in 0..{INDEX_COUNT - 1}. Received {indices.max()}.")

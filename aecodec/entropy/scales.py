@@ -27,7 +27,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aecodec.entropy.tables import TABLE_COUNT
+from aecodec.entropy.tables import INDEX_COUNT
 from aecodec.errors import InputError, ModelError
 
 STEP_COUNT: Final = 5
@@ -40,6 +40,7 @@ _MAX_BIAS_OF_LEVEL: Final = 1 << 18
 _MAX_HYPER_INPUT: Final = 31
 _HYPER_INPUT_SCALE: Final = 8
 _ACTIVATION_TOP: Final = 255
+_MAGNITUDES: Final = 2048  # that are told apart: below 256 steps, in eighths
 _ROWS: Final = 8
 _POSITIONS: Final = 4  # of a 2x2 cell
 _BAND: Final = 1 << 16  # elements that a depthwise layer works on at a time: they fit into a core's cache
@@ -124,7 +125,7 @@ class IntegerScaleNetwork:
     def hyper_indices(self, level: int) -> NDArray[np.uint8]:
         """uint8 (Z,), 0..63: the tables of the hyper-latents, the same at every position."""
         index = (_interpolated(self.hyper_index, _checked_level(level)) + 256) >> 9
-        indices: NDArray[np.uint8] = np.clip(index, 0, TABLE_COUNT - 1).astype(np.uint8)
+        indices: NDArray[np.uint8] = np.clip(index, 0, INDEX_COUNT - 1).astype(np.uint8)
         return indices
 
     def features(self, z: NDArray[np.int16], level: int) -> NDArray[np.uint8]:
@@ -152,7 +153,8 @@ class IntegerScaleNetwork:
         Args:
             step: 0..4.
             features: uint8 (height, width, F), from :meth:`features`.
-            r: int16 (height, width, L), of which only the residuals of the former steps are read.
+            r: int16 (height, width, L), eighths of a step, of which only the residuals of the former steps
+                are read.
             level: 0..224.
 
         Returns:
@@ -224,7 +226,7 @@ class _StepLayers:
         depthwise = reader.depthwise(f"step{step}_depthwise", first.outputs)
         second = reader.pointwise(f"step{step}_pointwise_1", depthwise.channels)
         index = reader.pointwise(
-            f"step{step}_index", second.outputs, top=TABLE_COUNT - 1, outputs_divide_by=4
+            f"step{step}_index", second.outputs, top=INDEX_COUNT - 1, outputs_divide_by=4
         )
         latents = index.outputs if step else 0
         if first.inputs != features + latents:
@@ -402,14 +404,14 @@ class _Reader:
         return _Depthwise(weight.astype(np.float32), bias, shift)
 
     def magnitudes(self) -> _Float:
-        """``lut[min(|r|, 255)]`` for every int16 ``r``, in the order of its bits read as uint16."""
-        lookup = self.take("magnitude_lut", np.uint8, (256,))
+        """``lut[min(|r|, 2047)]`` for every int16 ``r``, in the order of its bits read as uint16."""
+        lookup = self.take("magnitude_lut", np.uint8, (_MAGNITUDES,))
         if lookup[0] != 0:
             raise ModelError(
                 f"Expected 'scales/magnitude_lut' to begin with 0. Found {lookup[0]}. Reinstall the model."
             )
         residuals = np.arange(1 << 16, dtype=np.uint16).view(np.int16).astype(np.int32)
-        magnitudes: _Float = lookup[np.minimum(np.abs(residuals), 255)].astype(np.float32)
+        magnitudes: _Float = lookup[np.minimum(np.abs(residuals), _MAGNITUDES - 1)].astype(np.float32)
         return magnitudes
 
     def _shift(self, name: str) -> int:

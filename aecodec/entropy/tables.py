@@ -1,10 +1,11 @@
 """The frequency tables of the entropy coder, what a symbol costs, and how tables are built at export time.
 
-There are 64 tables, numbered from narrow to wide. Table ``t`` covers the values ``-m .. m`` (``m`` is its
-half width) and has one more symbol, last, that announces an escape: a value outside. Its ``2 * m + 2``
-frequencies are integers, each at least 1, with the sum ``2**24``. Nothing here is computed from floats
-while a file is being coded: the frequencies are read from the model. The normative text is section 9 of
-``formats/aec.md``.
+There are three sets of 64 tables, numbered from narrow to wide: of hyper-latents and plain residuals, and of
+dependent residuals under each of their two quantisers (`aecodec.entropy.dependent`). A table covers the
+values ``-m .. m`` (``m`` is its half width) and has one more symbol, last, that announces an escape: a value
+outside. Its ``2 * m + 2`` frequencies are integers, each at least 1, with the sum ``2**24``. Nothing here is
+computed from floats while a file is being coded: the frequencies are read from the model. The normative text
+is section 9 of ``formats/aec.md``.
 
 The zero-mean logistic distribution integrated over unit bins, as a shape for quantised latents, is that of
 Salimans et al., "PixelCNN++" (ICLR 2017); tables over a ladder of geometrically spaced scales are those of
@@ -23,10 +24,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from aecodec.errors import InputError, ModelError
 
-TABLE_COUNT: Final = 64
+INDEX_COUNT: Final = 64
+"""Tables of a set: what the scale network chooses among."""
+TABLE_SETS: Final = 3
+"""Of plain residuals and hyper-latents, of dependent residuals under quantiser 0, and under quantiser 1."""
+TABLE_COUNT: Final = TABLE_SETS * INDEX_COUNT
 PRECISION: Final = 24
 TOTAL: Final = 1 << PRECISION
 MAX_SYMBOL: Final = 32767
+RESIDUAL_UNIT: Final = 8
+"""Residuals are counted in eighths of a quantisation step, which plain ones are multiples of."""
+FINE_UNIT: Final = 5
+"""Eighths of a step between two points of the grid of dependent residuals."""
 MAX_HALF_WIDTH: Final = 4095
 ESCAPE_CLASS_BITS: Final = 4
 
@@ -35,46 +44,57 @@ _ESCAPE_MASS: Final = 1e-5
 _NARROWEST: Final = 8
 _WIDEST: Final = 400
 
+_ARRAYS: Final = ("tables/half_width", "tables/frequencies", "tables/first_dependent")
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """The 64 tables of a model.
+    """The three sets of 64 tables of a model, one after the other.
 
     Attributes:
         half_width: int16 (table,), 0..4095, the largest magnitude ``m`` that a table codes directly.
         frequencies: uint32 (symbol,), the tables one after the other, of each the values ``-m .. m`` in
             ascending order and then the escape symbol.
+        first_dependent: 0..64, the index from which on residuals are dependent, in a file that has such.
 
     Raises:
-        ModelError: The arrays are not 64 tables of frequencies of at least 1 with the sum 2**24 each.
+        ModelError: The arrays are not 192 tables of frequencies of at least 1 with the sum 2**24 each, or
+            the first dependent index is out of its range.
     """
 
     half_width: NDArray[np.int16]
     frequencies: NDArray[np.uint32]
+    first_dependent: int = INDEX_COUNT
     _prepared: dict[Callable[[Tables], Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _check(self.half_width, self.frequencies)
+        _check(self.half_width, self.frequencies, self.first_dependent)
         object.__setattr__(self, "half_width", _read_only(self.half_width))
         object.__setattr__(self, "frequencies", _read_only(self.frequencies))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Tables:
-        """Take ``tables/half_width`` and ``tables/frequencies`` out of a model's arrays.
+        """Take the arrays ``tables/...`` out of those of a model.
 
         Raises:
             ModelError: An array is missing, or breaks a rule of the class.
         """
-        missing = [name for name in ("tables/half_width", "tables/frequencies") if name not in arrays]
+        missing = [name for name in _ARRAYS if name not in arrays]
         if missing:
             raise ModelError(f"The model has no array {missing[0]!r}. Reinstall the model.")
-        return cls(arrays["tables/half_width"], arrays["tables/frequencies"])
+        half_width, frequencies, first_dependent = (arrays[name] for name in _ARRAYS)
+        if first_dependent.dtype != np.int16 or first_dependent.shape != ():
+            raise ModelError(
+                f"Expected 'tables/first_dependent' as int16 (). Found {first_dependent.dtype} "
+                f"{first_dependent.shape}. Reinstall the model."
+            )
+        return cls(half_width, frequencies, int(first_dependent))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that :meth:`from_arrays` reads."""
-        return {"tables/half_width": self.half_width, "tables/frequencies": self.frequencies}
+        values = (self.half_width, self.frequencies, np.array(self.first_dependent, np.int16))
+        return dict(zip(_ARRAYS, values, strict=True))
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
@@ -102,7 +122,7 @@ class Tables:
 
         Args:
             symbols: Integers of any shape, -32767..32767.
-            indices: Integers that broadcast with ``symbols``, 0..63: the table of each symbol.
+            indices: Integers that broadcast with ``symbols``, 0..191: the table of each symbol.
 
         Returns:
             float64 of the broadcast shape, in bits. The sum is what the coder writes, to within four bytes.
@@ -176,51 +196,60 @@ def integer_frequencies(probabilities: ArrayLike) -> NDArray[np.uint32]:
 
 
 def table_scales(scale_min: float = 0.04, scale_max: float = 40.0) -> NDArray[np.float64]:
-    """float64 (table,): the nominal scale of each table, geometric from ``scale_min`` to ``scale_max``."""
+    """float64 (index,): the nominal scale of each index, geometric from ``scale_min`` to ``scale_max``."""
     if not 0 < scale_min < scale_max:
         raise InputError(f"Expected 0 < scale_min < scale_max. Received {scale_min} and {scale_max}.")
-    exponents: NDArray[np.float64] = np.arange(TABLE_COUNT) / (TABLE_COUNT - 1)
+    exponents: NDArray[np.float64] = np.arange(INDEX_COUNT) / (INDEX_COUNT - 1)
     return scale_min * (scale_max / scale_min) ** exponents
 
 
 def logistic_tables(
-    scale_min: float = 0.04, scale_max: float = 40.0, blend: tuple[float, float] | None = None
+    first_dependent: int = INDEX_COUNT,
+    scale_min: float = 0.04,
+    scale_max: float = 40.0,
+    blend: tuple[float, float] | None = None,
 ) -> Tables:
-    """Tables of zero-mean logistic distributions, integrated over unit bins.
+    """Tables of zero-mean logistic distributions, integrated over the bins of their quantisers.
 
-    Table ``t`` has the scale ``scale_min * (scale_max / scale_min) ** (t / 63)``. It is made as wide as an
-    escape mass below 1e-5 needs, but at least to +-8 and at most to +-400 (where the widest default table
+    Index ``t`` has the scale ``scale_min * (scale_max / scale_min) ** (t / 63)``. A table is made as wide as
+    an escape mass below 1e-5 needs, but at least to +-8 and at most to +-400 (where the widest default table
     still has an escape mass of 9e-5).
 
     Args:
-        scale_min: Scale of table 0, in units of a quantisation step.
-        scale_max: Scale of table 63.
+        first_dependent: 0..64, of the tables.
+        scale_min: Scale of index 0, in units of a quantisation step.
+        scale_max: Scale of index 63.
         blend: ``(weight, factor)`` mixes in ``weight`` of the logistic that is ``factor`` times as wide, for
             a heavier tail; None for the plain logistic.
 
     Raises:
         InputError: The scales are not in ascending order, or not above 0.
     """
-    return _build([_logistic(scale, _WIDEST, blend) for scale in table_scales(scale_min, scale_max)])
+    scales = table_scales(scale_min, scale_max)
+    return _build(
+        [_logistic(scale, edges, blend) for edges in _bin_edges(_WIDEST) for scale in scales], first_dependent
+    )
 
 
 def fitted_tables(
     histograms: NDArray[np.int64],
+    first_dependent: int = INDEX_COUNT,
     strength: float = 256.0,
     scale_min: float = 0.04,
     scale_max: float = 40.0,
     blend: tuple[float, float] | None = None,
 ) -> Tables:
-    """Tables fitted to counted residuals, smoothed by the logistic of each table.
+    """Tables fitted to counted symbols, smoothed by the logistic of each table.
 
     The estimate of a table is that of a Dirichlet prior: ``(count + strength * prior) / (total +
     strength)``, the counts made symmetric first. A table that was never used is its prior.
 
     Args:
-        histograms: int64 (table, 2 * H + 1), how often each residual ``-H .. H`` was coded with each table.
-            Residuals beyond must have been counted in the outermost bins, which are not fitted but belong to
+        histograms: int64 (table, 2 * H + 1), how often each symbol ``-H .. H`` was coded with each table.
+            Symbols beyond must have been counted in the outermost bins, which are not fitted but belong to
             the escape.
-        strength: The weight of the prior, in counted residuals.
+        first_dependent: 0..64, of the tables.
+        strength: The weight of the prior, in counted symbols.
         scale_min: As for :func:`logistic_tables`: the prior.
         scale_max: As for :func:`logistic_tables`: the prior.
         blend: As for :func:`logistic_tables`: the prior.
@@ -236,23 +265,38 @@ def fitted_tables(
     if counts.min() < 0 or strength <= 0:
         raise InputError("Expected counts of at least 0 and a strength above 0.")
     limit = min(counts.shape[1] // 2 - 1, _WIDEST)
+    scales = table_scales(scale_min, scale_max)
+    priors = [_logistic(scale, edges, blend) for edges in _bin_edges(limit) for scale in scales]
     estimates = []
-    for count, scale in zip(counts, table_scales(scale_min, scale_max), strict=True):
-        fitted = _fold(count, limit) + strength * _logistic(scale, limit, blend)
+    for count, prior in zip(counts, priors, strict=True):
+        fitted = _fold(count, limit) + strength * prior
         estimates.append(fitted / fitted.sum())
-    return _build(estimates)
+    return _build(estimates, first_dependent)
 
 
-def _logistic(scale: float, limit: int, blend: tuple[float, float] | None) -> NDArray[np.float64]:
-    """float64 (limit + 2,): the probabilities of the magnitudes 0..limit, and of all above."""
-    edges = np.arange(limit + 1) + 0.5
+def _bin_edges(limit: int) -> tuple[NDArray[np.float64], ...]:
+    """For each set of tables, float64 (limit + 1,): the upper ends, in quantisation steps, of the bins of the
+    magnitudes 0..limit.
+    """
+    magnitudes = np.arange(limit + 1, dtype=np.float64)
+    fine = FINE_UNIT / RESIDUAL_UNIT
+    under_1 = np.where(magnitudes == 0, 0.5, 2 * magnitudes) * fine
+    return magnitudes + 0.5, (2 * magnitudes + 1) * fine, under_1
+
+
+def _logistic(
+    scale: float, edges: NDArray[np.float64], blend: tuple[float, float] | None
+) -> NDArray[np.float64]:
+    """float64 (edges + 1,): the probabilities of the magnitudes whose bins end at the edges, and of all
+    above.
+    """
     # The mass outside of +-edge is 2 * sigmoid(-edge / scale), in a form that neither overflows nor cancels.
     outside = 2 * np.exp(-edges / scale) / (1 + np.exp(-edges / scale))
     magnitudes = np.concatenate(([1 - outside[0]], outside[:-1] - outside[1:], outside[-1:]))
     if blend is None:
         return magnitudes
     weight, factor = blend
-    return (1 - weight) * magnitudes + weight * _logistic(scale * factor, limit, None)
+    return (1 - weight) * magnitudes + weight * _logistic(scale * factor, edges, None)
 
 
 def _fold(count: NDArray[Any], limit: int) -> NDArray[np.float64]:
@@ -263,7 +307,7 @@ def _fold(count: NDArray[Any], limit: int) -> NDArray[np.float64]:
     return np.concatenate((folded[: limit + 1], [folded[limit + 1 :].sum()]))
 
 
-def _build(estimates: list[NDArray[np.float64]]) -> Tables:
+def _build(estimates: list[NDArray[np.float64]], first_dependent: int) -> Tables:
     """Tables from the probabilities of magnitudes, each table cut where its tail is thin."""
     half_widths, frequencies = [], []
     for magnitudes in estimates:
@@ -278,7 +322,7 @@ def _build(estimates: list[NDArray[np.float64]]) -> Tables:
                 np.concatenate((one_side[::-1], magnitudes[:1], one_side, outside[half : half + 1]))
             )
         )
-    return Tables(np.array(half_widths, np.int16), np.concatenate(frequencies))
+    return Tables(np.array(half_widths, np.int16), np.concatenate(frequencies), first_dependent)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -287,7 +331,12 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
-def _check(half_width: NDArray[Any], frequencies: NDArray[Any]) -> None:
+def _check(half_width: NDArray[Any], frequencies: NDArray[Any], first_dependent: int) -> None:
+    if not 0 <= first_dependent <= INDEX_COUNT:
+        raise ModelError(
+            f"Expected a first dependent index in 0..{INDEX_COUNT}. Found {first_dependent}. "
+            "Reinstall the model."
+        )
     if half_width.dtype != np.int16 or half_width.shape != (TABLE_COUNT,):
         raise ModelError(
             f"Expected 'tables/half_width' as int16 ({TABLE_COUNT},). "

@@ -1,9 +1,11 @@
-"""The whole model: the encoder graph, the decoder graph, and the training pass over both.
+"""The whole model: encoder, decoder, and the training pass over both.
 
-    encoder graph: (pixels, level) -> (hyper-latents z, residuals r)
-    decoder graph: (z, r, level) -> pixels
+    encoder: (pixels, level) -> (hyper-latents z, residuals r)
+    decoder: (z, r, level) -> pixels
 
-The encoder runs the decoder's prediction, so both see the same reconstruction of each step.
+The encoder runs the decoder's prediction, so both see the same reconstruction of each step. Residuals are in
+quantisation steps here. The codec puts the same stages together itself (`analysis`, `hyper_latents`,
+`hyper_features`, `predict_step`, `synthesise`), with a quantisation of its own between the steps.
 """
 
 from __future__ import annotations
@@ -150,15 +152,35 @@ class Autoencoder(keras.Model):
         hyper = self.hyper_analysis(latents * self.normaliser, level_weights)
         return hyper * _bounded_exp(self.hyper_log_gain(level_weights))
 
-    def _hyper_features(self, hyper: Tensor, level_weights: Tensor) -> Tensor:
+    def hyper_latents(self, latents: Tensor, level_weights: Tensor) -> Tensor:
+        """Latents -> hyper-latents (batch, height/64, width/64, hyper channels), integers in float32."""
+        return ops.floor(self._hyper_latents(latents, level_weights) + 0.5)
+
+    def hyper_features(self, hyper: Tensor, level_weights: Tensor) -> Tensor:
         """Rounded hyper-latents -> features that the first step of the prediction starts from."""
         scaled = hyper * _bounded_exp(self.hyper_log_inverse_gain(level_weights))
         return self.hyper_synthesis(scaled, level_weights)
 
-    def _normalise(self, latents: Tensor | None) -> Tensor | None:
-        return None if latents is None else latents * self.normaliser
+    def predict_step(
+        self, number: int, features: Tensor, known: Tensor | None, level_weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One step of the prediction; see `StepPrediction.call`, but for ``known``, which are latents.
 
-    def _synthesise(self, latents: Tensor, level_weights: Tensor) -> Tensor:
+        Args:
+            number: of the step, 0..4.
+            features: of the step before, or of `hyper_features`.
+            known: (batch, height/16, width/16, latent channels), zero where unknown; None in step 0.
+            level_weights: of `level_weights`.
+
+        Returns:
+            (features of this step, predicted latents).
+        """
+        seen = None if known is None else known * self.normaliser
+        features, mean = self.steps[number](features, seen, level_weights)
+        return features, mean
+
+    def synthesise(self, latents: Tensor, level_weights: Tensor) -> Tensor:
+        """Reconstructed latents -> pixels, as of `decode`."""
         return self.synthesis(latents, latents * self.normaliser, level_weights)
 
     def rounding(self, level_weights: Tensor) -> Quantise:
@@ -174,12 +196,12 @@ class Autoencoder(keras.Model):
     def code(self, latents: Tensor, hyper: Tensor, level_weights: Tensor, quantise: Quantise) -> Coded:
         """The five steps of the encoder: predict, quantise, reconstruct."""
         gain, inverse = self.gains(level_weights)
-        features = self._hyper_features(hyper, level_weights)
+        features = self.hyper_features(hyper, level_weights)
         scale_features = self.scale_network.features(hyper, level_weights)
         known = residuals = None
         scaled, indices = ops.zeros_like(latents), ops.zeros_like(latents)
-        for number, (step, mask) in enumerate(zip(self.steps, step_masks(latents), strict=True)):
-            features, mean = step(features, self._normalise(known), level_weights)
+        for number, mask in enumerate(step_masks(latents)):
+            features, mean = self.predict_step(number, features, known, level_weights)
             index = self.scale_network.step_indices(number, scale_features, residuals, level_weights)
             soft = (latents - mean) * gain
             residual = quantise(soft, index)
@@ -190,7 +212,7 @@ class Autoencoder(keras.Model):
         return Coded(known, residuals, scaled, indices)
 
     def encode(self, pixels: Tensor, level_weights: Tensor) -> tuple[Tensor, Tensor]:
-        """The encoder graph.
+        """The whole encoder, with the rounding of training.
 
         Args:
             pixels: (batch, height, width, 3) float32, 0..255, sides multiples of 64.
@@ -201,28 +223,28 @@ class Autoencoder(keras.Model):
             (batch, height/16, width/16, latent channels).
         """
         latents = self.analysis(pixels, level_weights)
-        hyper = ops.floor(self._hyper_latents(latents, level_weights) + 0.5)
+        hyper = self.hyper_latents(latents, level_weights)
         return hyper, self.code(latents, hyper, level_weights, self.rounding(level_weights)).residuals
 
     def reconstruct_latents(self, hyper: Tensor, residuals: Tensor, level_weights: Tensor) -> Tensor:
         """(z, r) -> latents, shaped as r: prediction plus residual, step by step."""
         _, inverse = self.gains(level_weights)
-        features = self._hyper_features(hyper, level_weights)
+        features = self.hyper_features(hyper, level_weights)
         known = None
-        for step, mask in zip(self.steps, step_masks(residuals), strict=True):
-            features, mean = step(features, self._normalise(known), level_weights)
+        for number, mask in enumerate(step_masks(residuals)):
+            features, mean = self.predict_step(number, features, known, level_weights)
             update = mask * (mean + residuals * inverse)
             known = update if known is None else known + update
         return known
 
     def decode(self, hyper: Tensor, residuals: Tensor, level_weights: Tensor) -> Tensor:
-        """The decoder graph.
+        """The whole decoder.
 
         (z, r) as `encode` gives them -> pixels (batch, height, width, 3) float32, on the scale 0..255,
         neither clipped nor rounded.
         """
         latents = self.reconstruct_latents(hyper, residuals, level_weights)
-        return self._synthesise(latents, level_weights)
+        return self.synthesise(latents, level_weights)
 
     def training_pass(
         self, pixels: Tensor, level_weights: Tensor, hyper_noise: Tensor, residual_noise: Tensor
@@ -240,25 +262,6 @@ class Autoencoder(keras.Model):
     def evaluation_pass(self, pixels: Tensor, level_weights: Tensor) -> TrainingPass:
         """The pixels and the rate of the symbols that `encode` gives: what a file would hold."""
         return self._pass(pixels, level_weights, None, None)
-
-    def decoder_pass(
-        self, latents: Tensor, level_weights: Tensor, hyper_noise: Tensor, residual_noise: Tensor
-    ) -> TrainingPass:
-        """`training_pass` behind the analysis, from the latents that it gave.
-
-        The gradient of the pixels is that with the residuals held: a latent that is rounded away stands at
-        its prediction.
-
-        Args:
-            latents: (batch, height/16, width/16, latent channels) float32.
-            level_weights: as for `encode`.
-            hyper_noise: as for `training_pass`.
-            residual_noise: as for `training_pass`.
-        """
-        coded, bits = self._coded_with_rate(latents, level_weights, hyper_noise, residual_noise)
-        _, inverse = self.gains(level_weights)
-        held = coded.latents - (coded.residuals - ops.stop_gradient(coded.residuals)) * inverse
-        return self._decoded(held, level_weights, *bits)
 
     def coding_pass(
         self, latents: Tensor, hyper: Tensor, level_weights: Tensor, quantise: Quantise
@@ -305,7 +308,7 @@ class Autoencoder(keras.Model):
     ) -> TrainingPass:
         """What a pass gives, of reconstructed latents and the bits of each symbol."""
         return TrainingPass(
-            pixels=self._synthesise(latents, level_weights),
+            pixels=self.synthesise(latents, level_weights),
             residual_bits=ops.sum(residual_bits, axis=(1, 2, 3)),
             hyper_bits=ops.sum(hyper_bits, axis=(1, 2, 3)),
         )

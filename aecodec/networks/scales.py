@@ -47,14 +47,21 @@ HYPER_STEP = 8
 """The network sees hyper-latents clipped to -31..31, times 8."""
 HYPER_INDEX_UNIT = 16
 """Table indices of hyper-latents are kept in sixteenths."""
+RESIDUAL_UNIT = 8
+"""Files hold residuals in eighths of a quantisation step; here they are in steps."""
+MAGNITUDES = 2048
+"""Entries of the table of magnitudes: from 2047 eighths on, all give the same activation."""
 SCALE_MIN = 0.04
 SCALE_MAX = 40.0
 """Scales (of a logistic distribution, in quantisation steps) of the first and the last table in training."""
 
 
 def magnitude_table() -> np.ndarray:
-    """uint8 (256,): residual magnitude, capped at 255, to an activation that grows with its logarithm."""
-    activations = np.minimum(np.floor(32.0 * np.log2(1.0 + np.arange(256)) + 0.5), ACTIVATION_TOP)
+    """uint8 (2048,): residual magnitude in eighths of a step, capped at 2047, to an activation that grows
+    with its logarithm.
+    """
+    steps = np.arange(MAGNITUDES) / RESIDUAL_UNIT
+    activations = np.minimum(np.floor(32.0 * np.log2(1.0 + steps) + 0.5), ACTIVATION_TOP)
     return np.asarray(activations, np.uint8)
 
 
@@ -279,8 +286,8 @@ class ScaleNetwork(keras.layers.Layer):
         Args:
             step: 0..4.
             features: (batch, height/16, width/16, feature width), of `features`.
-            known: (batch, height/16, width/16, latent channels), residuals of the former steps, rounded, zero
-                where unknown; None in step 0.
+            known: (batch, height/16, width/16, latent channels), residuals of the former steps as quantised,
+                zero where unknown; None in step 0.
             level_weights: (batch, nodes).
         """
         features = self.step_inputs(features, known)
@@ -318,18 +325,21 @@ class ScaleNetwork(keras.layers.Layer):
         return arrays
 
 
-def logistic_bits(values: Tensor, indices: Tensor) -> Tensor:
-    """Bits of values (in quantisation steps) under the zero-mean logistic of their table, over unit bins.
+def logistic_bits(
+    values: Tensor, indices: Tensor, below: Tensor | float = 0.5, above: Tensor | float = 0.5
+) -> Tensor:
+    """Bits of values (in quantisation steps) under the zero-mean logistic of their table.
 
     ``values`` and ``indices`` (0..63) are of shapes that broadcast; the scale of table t is
-    SCALE_MIN * (SCALE_MAX / SCALE_MIN) ** (t / 63), as `aecodec.entropy.table_scales` has it. Computed as
-    softplus(-a) + softplus(b) - log(1 - exp(-1/s)) with a, b the scaled bin edges, which neither overflows
-    nor loses its gradient in the tails.
+    SCALE_MIN * (SCALE_MAX / SCALE_MIN) ** (t / 63), as `aecodec.entropy.table_scales` has it. The bin of a
+    value begins ``below`` nearer to zero and ends ``above`` further from it: a unit bin, unless told
+    otherwise. Computed as softplus(-a) + softplus(b) - log(1 - exp(b - a)) with a, b the scaled bin edges,
+    which neither overflows nor loses its gradient in the tails.
     """
     ratio = float(np.log(SCALE_MAX / SCALE_MIN) / (TABLE_COUNT - 1))
     inverse = ops.exp(-indices * ratio) / SCALE_MIN
     magnitude = ops.abs(values)
-    upper = (0.5 - magnitude) * inverse
-    lower = (-0.5 - magnitude) * inverse
-    nats = ops.softplus(-upper) + ops.softplus(lower) - ops.log(-ops.expm1(-inverse))
+    upper = (below - magnitude) * inverse
+    lower = (-above - magnitude) * inverse
+    nats = ops.softplus(-upper) + ops.softplus(lower) - ops.log(-ops.expm1(-(below + above) * inverse))
     return nats * float(1.0 / np.log(2.0))

@@ -1,8 +1,9 @@
-"""What computes the two float graphs, behind one small protocol.
+"""What computes the float networks, stage by stage, behind one small protocol.
 
 ``onnx`` (ONNX Runtime on the CPU) is the default and a base dependency. ``keras`` (TensorFlow or JAX) is for
 training, for GPUs, and the reference that the other is tested against. Both give, for the same symbols,
-pixels within one level of each other; neither has a say in how bytes become symbols.
+pixels within one level of each other; neither has a say in how bytes become symbols. How the stages make up
+an encoder and a decoder is for :mod:`aecodec.residuals`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aecodec.models import Model
-    from aecodec.runtime.search import SymbolSearch
+    from aecodec.runtime.search import LatentSlope
 
-__all__ = ["PATCH", "RUNTIMES", "Runtime", "StagedRuntime", "open_runtime", "open_search"]
+__all__ = ["PATCH", "RUNTIMES", "Runtime", "open_runtime", "open_search"]
 
 RUNTIMES = ("onnx", "keras")
 #: Pixels between two positions of the latents.
@@ -33,83 +34,66 @@ _KERAS_REMEDY = (
 
 @runtime_checkable
 class Runtime(Protocol):
-    """A model's encoder and decoder graphs, ready to run. Several threads may call one runtime at the same
-    time.
+    """The stages of a model's networks, ready to run. Several threads may call one runtime at the same time.
+
+    Pixels are RGB on the scale 0..255; a level is a position on the rate scale, 0 to 224. Latents have a
+    position for each 16x16 pixels, hyper-latents one for each 64x64.
     """
+
+    synthesis_halo: int
+    """Pixels, a multiple of 16, that :meth:`synthesise` needs around a rectangle."""
 
     @property
     def name(self) -> str:
         """What :func:`open_runtime` knows it by."""
 
-    def encode(self, pixels: NDArray[np.float32], level: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-        """Run the encoder graph.
+    def analyse(self, pixels: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+        """Pixels (height, width, 3), sides multiples of 64 -> latents (height / 16, width / 16, channels)."""
 
-        Args:
-            pixels: (height, width, 3), RGB, 0..255; height and width are multiples of 64.
-            level: position on the rate scale, 0 to 224.
+    def hyper_latents(self, latents: NDArray[np.float32], level: int) -> NDArray[np.int16]:
+        """Latents (4 rows, 4 columns, channels) -> hyper-latents z (rows, columns, hyper channels)."""
 
-        Returns:
-            the hyper-latents z (height / 64, width / 64, hyper channels) and the residual latents
-            r (height / 16, width / 16, latent channels).
+    def hyper_features(self, z: NDArray[np.int16], level: int) -> NDArray[np.float32]:
+        """Hyper-latents z (rows, columns, hyper channels) -> features that step 0 starts from, whose layout
+        is the runtime's own.
         """
 
-    def decode(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> NDArray[np.float32]:
-        """Run the decoder graph.
+    def predict_step(
+        self, step: int, features: NDArray[np.float32], known: NDArray[np.float32] | None, level: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """One step of the prediction of latents from hyper-latents and the latents of former steps.
 
         Args:
-            z: (rows, columns, hyper channels).
-            r: (4 rows, 4 columns, latent channels).
-            level: position on the rate scale, 0 to 224.
+            step: 0 to 4.
+            features: of the step before, or of :meth:`hyper_features`.
+            known: reconstructed latents of the former steps, zero elsewhere; None in step 0.
+            level: position on the rate scale.
 
         Returns:
-            pixels (64 rows, 64 columns, 3), RGB on the scale 0..255, neither clipped nor rounded.
-        """
-
-
-@runtime_checkable
-class StagedRuntime(Runtime, Protocol):
-    """A runtime whose decoder can stop at the latents: less is computed for a window or a small preview."""
-
-    synthesis_halo: int
-    """Pixels, a multiple of 16, that :meth:`synthesise` needs around a rectangle."""
-
-    def load_decoder(self, *, synthesis: bool) -> None:
-        """Load what decoding needs, which takes its time, before there are symbols to decode.
-
-        Args:
-            synthesis: whether :meth:`synthesise` will be called as well as :meth:`predict`.
-        """
-
-    def predict(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> NDArray[np.float32]:
-        """Run the decoder graph up to the latents.
-
-        Args: as for :meth:`Runtime.decode`.
-
-        Returns:
-            latents (4 rows, 4 columns, latent channels), a position for each 16x16 pixels.
+            features of this step, and means of the latents, of which the step's part is used.
         """
 
     def synthesise(self, latents: NDArray[np.float32], level: int) -> NDArray[np.float32]:
-        """Run the decoder graph from the latents on.
-
-        Args:
-            latents: (rows, columns, latent channels).
-            level: position on the rate scale, 0 to 224.
-
-        Returns:
-            pixels (16 rows, 16 columns, 3) as of :meth:`Runtime.decode`.
+        """Reconstructed latents (rows, columns, channels) -> pixels (16 rows, 16 columns, 3), neither clipped
+        nor rounded.
         """
 
     def preview(self, latents: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
         """Means of squares of pixels, nearly, by the linear part of the synthesis alone.
 
         Args:
-            latents: (rows, columns, latent channels).
+            latents: (rows, columns, channels).
             scale: 8 or 16: how many times smaller than the pixels.
 
         Returns:
-            pixels (16 / scale rows, 16 / scale columns, 3), RGB on the scale 0..255, neither clipped nor
-            rounded.
+            pixels (16 / scale rows, 16 / scale columns, 3), neither clipped nor rounded.
+        """
+
+    def load_decoder(self, *, synthesis: bool) -> None:
+        """Load what decoding needs, which takes its time, before there are symbols to decode.
+
+        Args:
+            synthesis: whether :meth:`synthesise` will be called as well.
         """
 
 
@@ -134,16 +118,16 @@ def open_runtime(name: str, model: Model) -> Runtime:
 
 
 @lru_cache(maxsize=2)
-def open_search(model: Model) -> SymbolSearch:
-    """The search for better symbols, in Keras; the same object again for the same model.
+def open_search(model: Model) -> LatentSlope:
+    """The slopes that a search for better latents needs, in Keras; the same object again for the same model.
 
     Raises:
         MissingDependencyError: Keras, or a backend that it computes gradients on, is not installed.
         ModelError: the model's files are damaged.
     """
     with _needs("keras with TensorFlow or JAX", _KERAS_REMEDY):
-        from aecodec.runtime.search import SymbolSearch
-    return SymbolSearch(model)
+        from aecodec.runtime.search import LatentSlope
+    return LatentSlope(model)
 
 
 @contextmanager

@@ -1,15 +1,13 @@
 """The default runtime: ONNX Runtime on the CPU.
 
 The graphs hold no weights; they are given at load time as external initialisers out of the model's arrays, so
-they are stored once for all runtimes. A session is made when it is first needed: decoding never loads the
-encoder. The decoder consists of two graphs: the synthesis sees less far than what predicts the latents, so a
-window needs less of it, and a small preview nothing of it.
+they are stored once for all runtimes. Each stage is a graph, and its session is made when it is first needed:
+decoding never loads the analysis, and a small preview no synthesis.
 """
 
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecodec.errors import ModelError
-from aecodec.networks.architecture import LATENT_UNIT, PIXEL_CENTRE, SHORTCUT_UNIT
-from aecodec.runtime import PATCH
+from aecodec.networks.architecture import HYPER_PATCH, PATCH, STEPS
+from aecodec.runtime.common import linear_preview, synthesis_halo
 
 # From 1.32 on, ONNX Runtime reports its use over the network and leaves an id of the machine in the home
 # folder, unless this is set before it is imported; there is no call that stops it afterwards.
@@ -31,15 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["OnnxRuntime"]
 
-_SHORTCUT: Final = "synthesis/shortcut/map"
+_DECODER: Final = ("hyper_synthesis", *(f"step_{number}" for number in range(STEPS)), "synthesis")
 #: Pixels. Memory taken for a window up to this size is kept for the next one: to get it anew from the system,
-#: page by page, takes a tenth of the time of a run, on some machines a third. The two graphs of a decoder of
-#: 50 kMAC/pixel keep 260 bytes a pixel, for as long as the runtime lives.
+#: page by page, takes a tenth of the time of a run, on some machines a third. The graphs of a decoder of
+#: 57 kMAC/pixel keep up to 400 bytes a pixel, for as long as the runtime lives.
 _KEPT_WINDOW: Final = 1 << 19
 
 
 class OnnxRuntime:
-    """A model's two graphs on ONNX Runtime. Threads may share it: sessions are re-entrant."""
+    """A model's graphs on ONNX Runtime. Threads may share it: sessions are re-entrant."""
 
     name = "onnx"
 
@@ -49,74 +47,69 @@ class OnnxRuntime:
             architecture = model.manifest["architecture"]
             self._nodes = int(architecture["level_nodes"])
             self._sublevels = int(architecture["sublevels"])
-            self.synthesis_halo = int(model.manifest["halo"]["synthesis"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"Expected the architecture of the model {model.name} in {model.folder / 'model.json'}, "
                 f"found none that names {error}: reinstall the model"
             ) from error
+        self.synthesis_halo = synthesis_halo(model)
+        self._sessions: dict[str, Any] = {}
         self._lock = Lock()
         self._keeping, self._shrinking = onnxruntime.RunOptions(), onnxruntime.RunOptions()
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
-    @cached_property
-    def _encoder(self) -> Any:
-        return self._session("encoder.onnx")
-
-    @cached_property
-    def _prediction(self) -> Any:
-        return self._session("prediction.onnx")
-
-    @cached_property
-    def _synthesis(self) -> Any:
-        return self._session("synthesis.onnx")
-
-    def encode(self, pixels: NDArray[np.float32], level: int) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-        """See `aecodec.runtime.Runtime.encode`."""
-        with self._lock:
-            session = self._encoder
-        feed = {"pixels": pixels[None], "level_weights": self._level_weights(level)}
-        options = self._options(pixels.shape[0] * pixels.shape[1])
-        z, r = session.run(["hyper_latents", "residuals"], feed, options)
-        return z[0], r[0]
-
-    def decode(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> NDArray[np.float32]:
-        """See `aecodec.runtime.Runtime.decode`."""
-        return self.synthesise(self.predict(z, r, level), level)
-
-    def load_decoder(self, *, synthesis: bool) -> None:
-        """See `aecodec.runtime.StagedRuntime.load_decoder`."""
-        with self._lock:
-            _ = (self._prediction, self._synthesis) if synthesis else self._prediction
-
-    def predict(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> NDArray[np.float32]:
-        """See `aecodec.runtime.StagedRuntime.predict`."""
-        with self._lock:
-            session = self._prediction
-        feed = {"hyper_latents": z[None], "residuals": r[None], "level_weights": self._level_weights(level)}
-        options = self._options(r.shape[0] * r.shape[1] * PATCH**2)
-        latents: NDArray[np.float32] = session.run(["latents"], feed, options)[0][0]
+    def analyse(self, pixels: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+        """See `aecodec.runtime.Runtime.analyse`."""
+        area = pixels.shape[0] * pixels.shape[1]
+        latents: NDArray[np.float32] = self._run("analysis", level, area, pixels=pixels[None])[0][0]
         return latents
 
+    def hyper_latents(self, latents: NDArray[np.float32], level: int) -> NDArray[np.int16]:
+        """See `aecodec.runtime.Runtime.hyper_latents`."""
+        z: NDArray[np.int16] = self._run("hyper_analysis", level, _area(latents), latents=latents[None])[0][0]
+        return z
+
+    def hyper_features(self, z: NDArray[np.int16], level: int) -> NDArray[np.float32]:
+        """See `aecodec.runtime.Runtime.hyper_features`."""
+        area = z.shape[0] * z.shape[1] * HYPER_PATCH**2
+        features: NDArray[np.float32] = self._run("hyper_synthesis", level, area, hyper_latents=z[None])[0]
+        return features
+
+    def predict_step(
+        self, step: int, features: NDArray[np.float32], known: NDArray[np.float32] | None, level: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `aecodec.runtime.Runtime.predict_step`."""
+        seen = {} if known is None else {"known": known[None]}
+        area = features.shape[2] * features.shape[3] * PATCH**2
+        features, means = self._run(f"step_{step}", level, area, features=features, **seen)
+        return features, means[0]
+
     def synthesise(self, latents: NDArray[np.float32], level: int) -> NDArray[np.float32]:
-        """See `aecodec.runtime.StagedRuntime.synthesise`."""
-        with self._lock:
-            session = self._synthesis
-        feed = {"latents": latents[None], "level_weights": self._level_weights(level)}
-        options = self._options(latents.shape[0] * latents.shape[1] * PATCH**2)
-        pixels: NDArray[np.float32] = session.run(["pixels"], feed, options)[0][0]
+        """See `aecodec.runtime.Runtime.synthesise`."""
+        pixels: NDArray[np.float32]
+        pixels = self._run("synthesis", level, _area(latents), latents=latents[None])[0][0]
         return pixels
 
     def preview(self, latents: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
-        """See `aecodec.runtime.StagedRuntime.preview`."""
-        kernel, bias = (
-            _patch_means(self.model.arrays[f"{_SHORTCUT}/{name}"], scale) for name in ("kernel", "bias")
-        )
-        rows, columns, _ = latents.shape
-        side = PATCH // scale
-        patches = (SHORTCUT_UNIT * LATENT_UNIT * latents) @ kernel + bias + PIXEL_CENTRE
-        squares = patches.reshape(rows, columns, side, side, 3).transpose(0, 2, 1, 3, 4)
-        return squares.reshape(rows * side, columns * side, 3).astype(np.float32, copy=False)
+        """See `aecodec.runtime.Runtime.preview`."""
+        return linear_preview(self.model, latents, scale)
+
+    def load_decoder(self, *, synthesis: bool) -> None:
+        """See `aecodec.runtime.Runtime.load_decoder`."""
+        for graph in _DECODER if synthesis else _DECODER[:-1]:
+            self._session(graph)
+
+    def _run(self, graph: str, level: int, area: int, **feed: NDArray[Any]) -> Any:
+        """All outputs of a graph; ``area``: pixels of the window."""
+        feed["level_weights"] = self._level_weights(level)
+        return self._session(graph).run(None, feed, self._options(area))
+
+    def _session(self, graph: str) -> Any:
+        """The session of a graph, made once."""
+        with self._lock:
+            if graph not in self._sessions:
+                self._sessions[graph] = self._new_session(f"{graph}.onnx")
+            return self._sessions[graph]
 
     def _options(self, pixels: int) -> Any:
         """Of a run on a window of so many pixels: behind a large one the arena is emptied, which would hold
@@ -144,7 +137,7 @@ class OnnxRuntime:
             values = values.T[:, :, None, None]
         return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values, np.float32))
 
-    def _session(self, graph: str) -> Any:
+    def _new_session(self, graph: str) -> Any:
         path = self.model.folder / graph
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -172,12 +165,7 @@ class OnnxRuntime:
             ) from error
 
 
-def _patch_means(weights: NDArray[Any], scale: int) -> NDArray[np.float32]:
-    """Weights or bias (..., 16 * 16 * 3) of the shortcut -> those of the means of scale x scale pixels,
-    (..., 16 / scale * 16 / scale * 3).
-    """
-    values = np.asarray(weights, np.float32)
-    side = PATCH // scale
-    squares = values.reshape(*values.shape[:-1], side, scale, side, scale, 3)
-    means: NDArray[np.float32] = squares.mean(axis=(-4, -2)).reshape(*values.shape[:-1], -1)
-    return means
+def _area(latents: NDArray[np.float32]) -> int:
+    """Pixels of a window with these latents (rows, columns, channels)."""
+    rows, columns, _ = latents.shape
+    return int(rows * columns * PATCH**2)

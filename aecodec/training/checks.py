@@ -5,11 +5,13 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from aecodec.entropy import IntegerScaleNetwork, put_step, take_step
+from aecodec.entropy import FINE_UNIT, RESIDUAL_UNIT, IntegerScaleNetwork, put_step, take_step
 from aecodec.errors import ModelError
+from aecodec.models import Model
 from aecodec.networks.architecture import STEPS
 from aecodec.networks.autoencoder import Autoencoder
-from aecodec.runtime import Runtime
+from aecodec.residuals import ResidualCoder
+from aecodec.runtime import open_runtime
 
 PEAK_TOLERANCE = 1.0
 """Levels of 255 by which one pixel of two runtimes may differ."""
@@ -32,13 +34,16 @@ def check_twin(model: Autoencoder, network: IntegerScaleNetwork, seed: int = 0, 
     a, generator = model.architecture, np.random.default_rng(seed)
     for level in sorted({*range(0, a.level_count, a.sublevels), *generator.integers(0, a.level_count, 8)}):
         z = generator.laplace(0, 6, (side, side, a.hyper_channels)).round().astype(np.int16)
-        r = generator.laplace(0, 3, (4 * side, 4 * side, a.latent_channels)).round().astype(np.int16)
+        numbers = generator.laplace(0, 3, (4 * side, 4 * side, a.latent_channels)).round()
+        units = generator.choice([RESIDUAL_UNIT, FINE_UNIT], numbers.shape)
+        r = (units * numbers).astype(np.int16)
         _check_twin_at(model, network, z, r, int(level))
 
 
 def _check_twin_at(
     model: Autoencoder, network: IntegerScaleNetwork, z: np.ndarray, r: np.ndarray, level: int
 ) -> None:
+    """``r``: in eighths of a step, as the integer network has it; its twin sees steps."""
     twin, weights = model.scale_network, model.level_weights(np.array([level]))
     features = network.features(z, level)
     twin_features = twin.features(z[None].astype(np.float32), weights)
@@ -47,30 +52,32 @@ def _check_twin_at(
     _require_equal(hyper, network.hyper_indices(level), f"hyper indices at level {level}")
     known = np.zeros_like(r)
     for step in range(STEPS):
-        seen = known[None].astype(np.float32) if step else None
+        seen = known[None].astype(np.float32) / RESIDUAL_UNIT if step else None
         indices = _numpy(twin.step_indices(step, twin_features, seen, weights))
         exact = network.step_indices(step, features, known, level)
         _require_equal(take_step(indices, step), exact, f"table indices of step {step} at level {level}")
         put_step(known, step, take_step(r, step))
 
 
-def check_runtimes(runtime: Runtime, model: Autoencoder, pixels: np.ndarray) -> None:
-    """Compare the pixels that a runtime and the Keras model decode from the same symbols, at three levels.
+def check_runtimes(model: Model, reference: Autoencoder, pixels: np.ndarray) -> None:
+    """Compare the pixels that ONNX Runtime and the Keras model decode from the same symbols, at three levels.
 
     Args:
-        runtime: of the same weights.
-        model: the reference.
-        pixels: (height, width, 3), 0..255, sides multiples of 64: encoded by the runtime.
+        model: written, of the same weights.
+        reference: the Keras model.
+        pixels: (height, width, 3), 0..255, sides multiples of 64: encoded by ONNX Runtime.
 
     Raises:
         ModelError: they differ by more than `PEAK_TOLERANCE` or `RMS_TOLERANCE`.
     """
-    last = model.architecture.level_count - 1
+    runtime, last = open_runtime("onnx", model), model.level_count - 1
+    coder = ResidualCoder(model, runtime)
     for level in (0, last // 2, last):
-        z, r = runtime.encode(pixels.astype(np.float32), level)
-        weights = model.level_weights(np.array([level]))
-        reference = model.decode(z[None].astype(np.float32), r[None].astype(np.float32), weights)
-        difference = runtime.decode(z, r, level) - _numpy(reference)
+        z, r = coder.quantise(runtime.analyse(pixels.astype(np.float32), level), level)
+        decoded = runtime.synthesise(coder.reconstruct(z, r, level), level)
+        steps = r[None].astype(np.float32) / RESIDUAL_UNIT
+        weights = reference.level_weights(np.array([level]))
+        difference = decoded - _numpy(reference.decode(z[None].astype(np.float32), steps, weights))
         peak, rms = float(np.abs(difference).max()), float(np.sqrt(np.mean(difference**2)))
         if peak > PEAK_TOLERANCE or rms > RMS_TOLERANCE:
             raise ModelError(

@@ -1,14 +1,13 @@
-"""Train all but the analysis, whose latents are computed once: what a CPU can still do for a large model.
+"""Train all but the encoder, whose latents are computed once: what a CPU can still do for a large model.
 
-The latents of many crops are kept on disk; hyper-latents, prediction, scales and synthesis are trained on
-them, as in a last phase in which the transform of the encoder is done. So a model that has been given a new
-prediction learns it without a GPU.
+The latents of many crops are kept on disk; prediction, scales and synthesis are trained on them, as in a last
+phase in which analysis and hyper-analysis are done, with the residuals that the encoder would choose. So a
+model that has been given a new prediction learns it without a GPU.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from aecodec.training.checkpoint import (
 )
 from aecodec.training.console import run
 from aecodec.training.data import CropPlan, PictureSet, draw_crops, load_pictures, take_crops
+from aecodec.training.dependent import DependentCoding
 from aecodec.training.evaluation import Evaluation
 from aecodec.training.log import Log
 from aecodec.training.loss import lambdas_of, rate_distortion, robust_mean
@@ -172,14 +172,17 @@ class DecoderTraining:
         self._pictures = pictures
         self._latents = store_latents(self.model, pictures, plan)
         self._released = weights_of(self.model)
-        _hold_analysis(self.model)
+        _hold_encoder(self.model)
+        self._coding = DependentCoding(self.model, find_model(plan.model).entropy.tables)
         self._optimizer = make_optimizer("muon", clip_norm=plan.clip_norm, average=AVERAGE)
         self._trained = list(self.model.trainable_variables)
         self._optimizer.build(self._trained)
         start_average(self.model, self._optimizer)
         self._compiled_step = tf.function(self._step, autograph=False)
         self._recovery = Recovery(self)
-        self._evaluation = Evaluation(self.model, held_out) if len(held_out) else None
+        self._evaluation = (
+            Evaluation(self.model, held_out, coding=self._coding.evaluation_pass) if len(held_out) else None
+        )
         self._log.write("start", {"crops": plan.crops, "plan": plan.to_dict()})
 
     def run(self, report_every: int = 100) -> Path:
@@ -247,7 +250,7 @@ class DecoderTraining:
             take_crops(self._pictures, _part(self._latents.crops, chosen)),
             self.model.level_weights(levels),
             lambdas_of(self.model.architecture, levels),
-            *self._noise(generator),
+            self._noise(generator),
         )
         self.step += 1
         return rate.numpy(), loss.numpy(), float(norm)
@@ -257,12 +260,10 @@ class DecoderTraining:
         if self._evaluation is not None:
             self._log.write("held-out", {"step": self.step, **self._evaluation.measure()})
 
-    def _noise(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
-        """Uniform noise in -0.5..0.5 on hyper-latents and residuals of a batch."""
-        a = self.model.architecture
-        for stride, channels in ((HYPER_PATCH, a.hyper_channels), (PATCH, a.latent_channels)):
-            side = self.plan.crop // stride
-            yield generator.random((self.plan.batch, side, side, channels), np.float32) - 0.5
+    def _noise(self, generator: np.random.Generator) -> np.ndarray:
+        """Uniform noise in -0.5..0.5 on residuals of a batch."""
+        side, channels = self.plan.crop // PATCH, self.model.architecture.latent_channels
+        return generator.random((self.plan.batch, side, side, channels), np.float32) - 0.5
 
     def _step(
         self,
@@ -270,23 +271,24 @@ class DecoderTraining:
         pixels: Tensor,
         level_weights: Tensor,
         lambdas: Tensor,
-        hyper_noise: Tensor,
         residual_noise: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         tf, variables = self._tensorflow, self._trained
+        latents = tf.cast(latents, "float32")
+        hyper = self.model.hyper_latents(latents, level_weights)
         with tf.GradientTape() as tape:
-            result = self.model.decoder_pass(
-                tf.cast(latents, "float32"), level_weights, hyper_noise, residual_noise
-            )
+            result = self._coding.decoder_pass(latents, hyper, level_weights, residual_noise)
             measured = rate_distortion(result, tf.cast(pixels, "float32"), lambdas)
             total = robust_mean(measured.loss)
         norm = move_if_finite(self._optimizer, tape.gradient(total, variables), variables)
         return measured.bits_per_pixel, measured.loss, norm
 
 
-def _hold_analysis(model: Autoencoder) -> None:
-    """Train neither it nor the gains that it was learned with."""
-    for part in (model.analysis, model.log_gain, model.hyper_log_gain):
+def _hold_encoder(model: Autoencoder) -> None:
+    """Train neither what makes latents and hyper-latents nor their gains: hyper-latents that go on learning
+    beside a held analysis made the loss diverge within 500 steps.
+    """
+    for part in (model.analysis, model.hyper_analysis, model.log_gain, model.hyper_log_gain):
         part.trainable = False
 
 
@@ -302,7 +304,7 @@ _P = DecoderPlan
 @click.option("--learning-rate", default=_P.learning_rate, show_default=True, help="At its peak.")
 @click.option("--seed", default=_P.seed, show_default=True, help="Of crops, levels and noise.")
 def command(model: Path, data: tuple[Path, ...], out: Path, **options: Any) -> None:
-    """Train all but the analysis of the released model in a folder, on folders of pictures and tar shards."""
+    """Train all but the encoder of the released model in a folder, on folders of pictures and tar shards."""
     path = DecoderTraining(DecoderPlan(data, model, out, **options)).run()
     click.echo(str(path))
 

@@ -10,7 +10,7 @@ from keras import ops
 
 from aecodec.networks.architecture import Architecture
 from aecodec.networks.compilation import compiled
-from aecodec.training.graphs import encoder_graph, synthesis_graph
+from aecodec.training.graphs import model_graphs
 
 PRODUCT_SIDES = {"cpu": 1024, "gpu": 8192}
 """Of the square matrices whose product is timed: large enough to fill the device, and over in a moment."""
@@ -22,9 +22,9 @@ PASSES = 3
 def operations_per_pixel(architecture: Architecture) -> float:
     """Floating-point operations that one training step needs for each pixel, two for each multiplication.
 
-    The encoder graph holds analysis, prediction and scales, which the decoder shares; the synthesis is added.
+    The scale network, a twentieth of it, is left out.
     """
-    thousands = encoder_graph(architecture).kmac_per_pixel + synthesis_graph(architecture).kmac_per_pixel
+    thousands = sum(graph.kmac_per_pixel for graph in model_graphs(architecture).values())
     return 2e3 * PASSES * thousands
 
 

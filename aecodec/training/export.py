@@ -15,12 +15,13 @@ from typing import Any
 import click
 import numpy as np
 
-from aecodec.entropy import EntropyModel, IntegerScaleNetwork, fitted_tables, logistic_tables
+from aecodec.entropy import IntegerScaleNetwork, Tables, fitted_tables, logistic_tables
 from aecodec.errors import InputError
 from aecodec.models import Model
 from aecodec.networks.architecture import PRESETS, Architecture
 from aecodec.networks.autoencoder import Autoencoder
 from aecodec.networks.weights import arrays_of, assign_arrays
+from aecodec.residuals import ResidualCoder
 from aecodec.runtime import open_runtime
 from aecodec.training import checkpoint
 from aecodec.training.checks import check_runtimes, check_twin
@@ -28,13 +29,14 @@ from aecodec.training.console import run
 from aecodec.training.data import HELD_OUT_ENDING, PictureSet, centres, load_pictures
 from aecodec.training.fitting import (
     CROP,
+    FIRST_DEPENDENT,
     count_symbols,
     measure_held_out,
     quality_levels,
     tune_rounding,
 )
 from aecodec.training.folder import register, write_manifest, write_model
-from aecodec.training.reach import decoder_halo, encoder_halo, scenes
+from aecodec.training.reach import decoder_halo, scenes
 
 ROUNDING_STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 MEASURED_LEVELS = 8
@@ -86,16 +88,28 @@ def export(
             f"expected a held-out picture to measure on, one whose name ends in {HELD_OUT_ENDING}; found none"
         )
     model = _model_as_stored(weights, normaliser, architecture)
-    network = IntegerScaleNetwork.from_arrays(model.scale_network.export())
-    check_twin(model, network)
+    check_twin(model, IntegerScaleNetwork.from_arrays(model.scale_network.export()))
     tune_rounding(model, training, ROUNDING_STRENGTHS, min(16, crops))
-    tables = fitted_tables(count_symbols(model, network, training, crops))
-    arrays = arrays_of(model) | tables.to_arrays()
+    arrays = arrays_of(model)
     with tempfile.TemporaryDirectory() as scratch:
-        trial = write_model(Path(scratch) / folder.name, architecture, arrays)
-        check_runtimes(open_runtime("onnx", trial), model, centres(held_out, CROP)[0])
-    written = write_model(folder, architecture, arrays, notes)
-    return _with_results(_with_measured_halos(written, training), held_out)
+        plain = _trial(Path(scratch) / "plain", architecture, arrays, logistic_tables(FIRST_DEPENDENT))
+        check_runtimes(plain, model, centres(held_out, CROP)[0])
+        first = _trial(Path(scratch) / "first", architecture, arrays, _fitted(plain, training, crops // 3))
+        tables = _fitted(first, training, crops)
+        written = write_model(folder, architecture, arrays | tables.to_arrays(), notes)
+        return _with_results(_with_measured_halo(written, training), plain, held_out)
+
+
+def _trial(
+    folder: Path, architecture: Architecture, arrays: Mapping[str, np.ndarray], tables: Tables
+) -> Model:
+    """Written for a trial: what an encoder writes depends on their costs, so tables are fitted twice."""
+    return write_model(folder, architecture, {**arrays, **tables.to_arrays()})
+
+
+def _fitted(model: Model, training: PictureSet, crops: int) -> Tables:
+    """Tables for the symbols that a model's encoder writes."""
+    return fitted_tables(count_symbols(model, training, max(crops, 1)), FIRST_DEPENDENT)
 
 
 def blended(
@@ -135,22 +149,27 @@ def _model_as_stored(
     return model
 
 
-def _with_measured_halos(model: Model, training: PictureSet) -> Model:
-    """Put measured halos in place of the bounds into the manifest."""
-    runtime, bounds, last = open_runtime("onnx", model), model.halo, model.level_count - 1
+def _with_measured_halo(model: Model, training: PictureSet) -> Model:
+    """Put the measured halo of the decoder in place of the bound into the manifest."""
+    runtime, bound, last = open_runtime("onnx", model), model.halo.decoder, model.level_count - 1
     levels = (0, last // 4, 3 * last // 4, last)
-    measured = {
-        "encoder": encoder_halo(runtime, scenes(training, bounds.encoder), bounds.encoder, levels),
-        "decoder": decoder_halo(runtime, scenes(training, bounds.decoder), bounds.decoder, levels),
-    }
-    return write_manifest(model.folder, {**model.manifest, "halo": {**model.manifest["halo"], **measured}})
+    coder = ResidualCoder(model, runtime)
+    measured = decoder_halo(coder, runtime, scenes(training, bound), bound, levels)
+    return write_manifest(
+        model.folder, {**model.manifest, "halo": {**model.manifest["halo"], "decoder": measured}}
+    )
 
 
-def _with_results(model: Model, held_out: PictureSet) -> Exported:
-    """Measure a written model, and put the scale of qualities and the results into its manifest."""
-    plain = EntropyModel(logistic_tables(), model.entropy.scale_network)
+def _with_results(model: Model, plain: Model, held_out: PictureSet) -> Exported:
+    """Measure a written model, and put the scale of qualities and the results into its manifest.
+
+    Args:
+        model: the written one.
+        plain: the same with logistic tables.
+        held_out: pictures.
+    """
     levels = np.linspace(0, model.level_count - 1, MEASURED_LEVELS).round().astype(int).tolist()
-    rows = measure_held_out(open_runtime("onnx", model), (model.entropy, plain), held_out, levels)
+    rows = measure_held_out((model, plain), held_out, levels)
     gain = 1 - float(np.mean([row["bits_per_pixel"][0] / row["bits_per_pixel"][1] for row in rows]))
     results = [row | {"bits_per_pixel": row["bits_per_pixel"][0]} for row in rows]
     manifest = {

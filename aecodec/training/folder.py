@@ -20,18 +20,10 @@ from aecodec.models import (
     model_id_of,
 )
 from aecodec.networks.architecture import Architecture
-from aecodec.training.graphs import (
-    Graph,
-    encoder_graph,
-    halos,
-    prediction_graph,
-    synthesis_graph,
-    synthesis_halo,
-)
+from aecodec.training.graphs import Graph, halos, model_graphs, synthesis_halo
 
-ENCODER_FILE = "encoder.onnx"
-PREDICTION_FILE = "prediction.onnx"
-SYNTHESIS_FILE = "synthesis.onnx"
+ENCODER_ONLY = {"analysis", "hyper_analysis"}
+"""Graphs that decoding does not run; encoding runs all but the synthesis."""
 
 
 def write_model(
@@ -51,11 +43,7 @@ def write_model(
     Returns:
         The model, loaded. Its manifest has a plain scale of qualities and no results.
     """
-    graphs = {
-        ENCODER_FILE: encoder_graph(architecture),
-        PREDICTION_FILE: prediction_graph(architecture),
-        SYNTHESIS_FILE: synthesis_graph(architecture),
-    }
+    graphs = model_graphs(architecture)
     manifest = _manifest(folder.name, architecture, graphs) | {"training": dict(notes or {})}
     manifest["model_id"] = model_id_of(manifest, arrays).hex()
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +52,7 @@ def write_model(
     np.savez(stream, **named)
     _replace(folder / ARRAYS_FILE, stream.getvalue())
     for name, graph in graphs.items():
-        _replace(folder / name, graph.model.SerializeToString())
+        _replace(folder / f"{name}.onnx", graph.model.SerializeToString())
     return write_manifest(folder, manifest)
 
 
@@ -95,6 +83,7 @@ def register(folder: Path, *, default: bool) -> None:
 
 def _manifest(name: str, architecture: Architecture, graphs: Mapping[str, Graph]) -> dict[str, Any]:
     last = architecture.level_count - 1
+    costs = {name: graph.kmac_per_pixel for name, graph in graphs.items()}
     return {
         "name": name,
         "format": MANIFEST_FORMAT,
@@ -106,12 +95,10 @@ def _manifest(name: str, architecture: Architecture, graphs: Mapping[str, Graph]
         "lambdas": {"min": architecture.lambda_min, "max": architecture.lambda_max},
         "halo": halos(architecture) | {"synthesis": synthesis_halo(architecture)},
         "kmac_per_pixel": {
-            "encoder": round(graphs[ENCODER_FILE].kmac_per_pixel, 2),
-            "decoder": round(
-                graphs[PREDICTION_FILE].kmac_per_pixel + graphs[SYNTHESIS_FILE].kmac_per_pixel, 2
-            ),
+            "encoder": round(sum(costs[name] for name in costs if name != "synthesis"), 2),
+            "decoder": round(sum(costs[name] for name in costs if name not in ENCODER_ONLY), 2),
         },
-        "graph_weights": {file: list(graph.weights) for file, graph in graphs.items()},
+        "graph_weights": {f"{name}.onnx": list(graph.weights) for name, graph in graphs.items()},
         "results": {},
     }
 

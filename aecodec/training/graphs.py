@@ -6,7 +6,6 @@ slower graphs, which transpose around every convolution.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,17 +22,7 @@ from aecodec.networks.architecture import (
     Architecture,
 )
 from aecodec.networks.autoencoder import LOG_GAIN_LIMIT
-from aecodec.networks.prediction import HYPER_UNIT, step_cells
-from aecodec.networks.quantisation import OFFSET_LIMIT, rounding_offsets
-from aecodec.networks.scales import (
-    ACTIVATION_TOP,
-    HYPER_LIMIT,
-    HYPER_STEP,
-    IntegerDepthwise,
-    IntegerLayer,
-    IntegerPointwise,
-    ScaleNetwork,
-)
+from aecodec.networks.prediction import HYPER_UNIT
 from aecodec.networks.transforms import DETAIL_UNIT, PIXEL_UNIT
 from aecodec.training.onnx_layers import LayerBuilder
 
@@ -63,121 +52,11 @@ class GraphBuilder(LayerBuilder):
     folded into weights.
     """
 
-    # -- the integer scale network, in floats: the encoder's choice of symbols may be approximate ------------
-
-    def integer_bias(self, layer: IntegerLayer, level_weights: str, channels: int) -> str:
-        """The bias in units of the rescaled sum, and the half that makes a floor round: exact in float32."""
-        path, nodes = f"scales/{layer.name}/bias", layer.level_nodes
-        half, unit = self.constant(np.float32(0.5)), 2.0**-layer.shift
-        if not nodes:
-            return self.shared("Add", self.times(self.weight(path, (channels,)), unit), half)
-        bias = self.round(self.node("MatMul", level_weights, self.weight(path, (nodes, channels))))
-        return self.node("Add", self.times(bias, unit), half)
-
-    def clipped(self, layer: IntegerLayer, shifted: str) -> str:
-        """Rounding and clipping of rescaled sums to which a half has been added."""
-        low, high = self.constant(np.float32(0)), self.constant(np.float32(layer.top))
-        return self.node("Clip", self.node("Floor", shifted), low, high)
-
-    def integer_pointwise(
-        self, layer: IntegerPointwise, tensor: str, level_weights: str, inputs: int, grid: int
-    ) -> str:
-        """Channels last."""
-        outputs = layer.channels_out
-        self.count(inputs, outputs, grid)
-        weight = self.weight(f"scales/{layer.name}/weight", (outputs, inputs))
-        matrix = self.times(self.shared("Transpose", weight, attributes={"perm": [1, 0]}), 2.0**-layer.shift)
-        product = self.node("MatMul", tensor, matrix)
-        return self.clipped(
-            layer, self.node("Add", product, self.integer_bias(layer, level_weights, outputs))
-        )
-
-    def integer_depthwise(
-        self, layer: IntegerDepthwise, tensor: str, level_weights: str, channels: int, grid: int
-    ) -> str:
-        """Channels last."""
-        self.count(9, channels, grid)
-        weight = self.weight(f"scales/{layer.name}/weight", (3, 3, channels))
-        planes = self.times(
-            self.shared("Transpose", weight, attributes={"perm": [2, 0, 1]}), 2.0**-layer.shift
-        )
-        kernel = self.shared("Unsqueeze", planes, self.constant([1]))
-        bias = self.integer_bias(layer, level_weights, channels)
-        mixed = self.convolution_3x3(self.planar(tensor, channels, grid), kernel, bias, channels, grid)
-        return self.clipped(layer, self.channels_last(mixed))
-
-    def scale_features(self, network: ScaleNetwork, hyper: str, level_weights: str) -> str:
-        """`ScaleNetwork.features`, channels last."""
-        limit = np.float32(HYPER_LIMIT)
-        values = self.node("Clip", hyper, self.constant(-limit), self.constant(limit))
-        values = self.node("Mul", values, self.constant(np.float32(HYPER_STEP)))
-        channels, grid = self.architecture.hyper_channels, HYPER_PATCH
-        for layer in network.hyper_layers:
-            if isinstance(layer, IntegerDepthwise):
-                values = self.integer_depthwise(layer, values, level_weights, channels, grid)
-                continue
-            values = self.integer_pointwise(layer, values, level_weights, channels, grid)
-            channels = layer.channels_out
-            if layer.name != "hyper_pointwise_0":
-                channels, grid = channels // 4, grid // 2
-                values = self.depth_to_space(values, 2, channels, grid)
-        return values
-
-    def step_indices(
-        self, network: ScaleNetwork, step: int, features: str, residuals: str | None, level_weights: str
-    ) -> str:
-        """`ScaleNetwork.step_indices`, channels last."""
-        values, channels = features, self.architecture.scale_feature_width
-        if residuals is not None:
-            grown = self.node("Add", self.node("Abs", residuals), self.constant(np.float32(1)))
-            logarithm = self.node("Mul", self.node("Log", grown), self.constant(np.float32(32 / np.log(2))))
-            top = self.constant(np.float32(ACTIVATION_TOP))
-            values = self.node("Concat", values, self.node("Min", self.round(logarithm), top), axis=3)
-            channels += self.architecture.latent_channels
-        for layer in network.step_layers[step]:
-            if isinstance(layer, IntegerDepthwise):
-                values = self.integer_depthwise(layer, values, level_weights, channels, PATCH)
-            else:
-                values = self.integer_pointwise(layer, values, level_weights, channels, PATCH)
-                channels = layer.channels_out
-        return values
-
-    def rate_distortion_round(self, scaled: str, indices: str, strength: str) -> str:
-        """`aecodec.networks.quantisation.rate_distortion_round`."""
-        magnitude = self.node("Abs", scaled)
-        first, further = self.looked_up(rounding_offsets(), indices)
-        larger = self.node("GreaterOrEqual", magnitude, self.constant(np.float32(1.5)))
-        offset = self.node("Where", larger, further, first)
-        offset = self.node("Mul", strength, offset)
-        offset = self.node("Min", offset, self.constant(np.float32(OFFSET_LIMIT)))
-        threshold = self.node("Sub", self.constant(np.float32(0.5)), offset)
-        rounded = self.node("Floor", self.node("Add", magnitude, threshold))
-        return self.node("Mul", self.node("Sign", scaled), self.node("Relu", rounded))
-
-    def looked_up(self, tables: np.ndarray, indices: str) -> list[str]:
-        """Entries of tables (tables, entries) by table indices, one for each latent; a `Gather` takes four
-        times as long as a `GatherElements` from a copy of the table for each row of positions.
-        """
-        rows, columns = self.size(PATCH)
-        by_row = self.reshape(self.node("Cast", indices, to=TensorProto.INT32), rows, -1)
-        found = []
-        for table in tables:
-            copies = self.shared("Expand", self.constant(table[None]), self.sizes(rows, len(table)))
-            entries = self.node("GatherElements", copies, by_row, axis=1)
-            found.append(self.reshape(entries, 1, rows, columns, self.architecture.latent_channels))
-        return found
-
     def gain(self, path: str, level_weights: str, channels: int) -> str:
         """The exponential of a clipped table of the level, (1, channels)."""
         table = self.level_table(path, level_weights, channels)
         limit = np.float32(LOG_GAIN_LIMIT)
         return self.node("Exp", self.node("Clip", table, self.constant(-limit), self.constant(limit)))
-
-    def step_masks(self) -> list[str]:
-        """1 at the latents that a step codes, else 0, for each step: (1, height/16, width/16, channels)."""
-        repeats = self.sizes(1, *self.size(2 * PATCH), 1)
-        cells = step_cells(self.architecture.latent_channels)
-        return [self.node("Tile", self.constant(cell[None]), repeats) for cell in cells]
 
     def of_latents(self, filters: str) -> str:
         """Filters (outputs, latent channels, 1, 1) that take latents in place of normalised ones."""
@@ -355,91 +234,99 @@ class GraphBuilder(LayerBuilder):
         return Graph(model, tuple(self.weights), self.multiplications / 1000)
 
 
-def _value(name: str, kind: int, shape: Sequence[str | int]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, list(shape))
+def _value(name: str, grid: int, channels: int) -> onnx.ValueInfoProto:
+    """float32, channels last."""
+    shape = [1, *_sides(grid), channels]
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
-def encoder_graph(architecture: Architecture) -> Graph:
-    """pixels (1, height, width, 3) float32, level_weights (1, nodes) -> z, r int16 (`Autoencoder.encode`)."""
+def _hyper_latents(architecture: Architecture) -> onnx.ValueInfoProto:
+    shape = [1, *_sides(HYPER_PATCH), architecture.hyper_channels]
+    return helper.make_tensor_value_info("hyper_latents", TensorProto.INT16, shape)
+
+
+def _features(architecture: Architecture, name: str) -> onnx.ValueInfoProto:
+    """float32, planar."""
+    shape = [1, architecture.prediction_width, *_sides(PATCH)]
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def _level_weights(architecture: Architecture) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info("level_weights", TensorProto.FLOAT, [1, architecture.level_nodes])
+
+
+def _sides(grid: int) -> tuple[str, str]:
+    """Names of height and width, those of `LayerBuilder.declared`."""
+    return f"height_{grid}", f"width_{grid}"
+
+
+def analysis_graph(architecture: Architecture) -> Graph:
+    """pixels (1, height, width, 3), level_weights (1, nodes) -> latents (1, height/16, width/16, latent
+    channels).
+    """
     a, build = architecture, GraphBuilder(architecture, "pixels", 1)
-    planar_latents = build.analysis("pixels", "level_weights")
-    latents = build.channels_last(planar_latents)
-    hyper = build.hyper_analysis(planar_latents, "level_weights")
-    hyper_gain = build.gain("encoder/hyper_log_gain", "level_weights", a.hyper_channels)
-    hyper = build.round(build.node("Mul", hyper, hyper_gain))
-    gain = build.gain("encoder/log_gain", "level_weights", a.latent_channels)
-    inverse = build.gain("log_inverse_gain", "level_weights", a.latent_channels)
-    strength = build.level_table("encoder/rounding_strength", "level_weights", a.latent_channels)
-    network = ScaleNetwork(a)
-    scale_features = build.scale_features(network, hyper, "level_weights")
-    features = build.hyper_synthesis(hyper, "level_weights")
-    known: str | None = None
-    residuals = ""
-    for number, mask in enumerate(build.step_masks()):
-        features, mean = build.step(number, features, known, "level_weights")
-        scaled = build.node("Mul", build.node("Sub", latents, mean), gain)
-        coded_so_far = residuals or None
-        indices = build.step_indices(network, number, scale_features, coded_so_far, "level_weights")
-        residual = build.rate_distortion_round(scaled, indices, strength)
-        coded = build.node("Mul", mask, residual)
-        residuals = build.node("Add", residuals, coded) if number else coded
-        if number < STEPS - 1:
-            update = build.node("Add", mean, build.node("Mul", residual, inverse))
-            update = build.node("Mul", mask, update)
-            known = update if known is None else build.node("Add", known, update)
-    for tensor, name in ((hyper, "hyper_latents"), (residuals, "residuals")):
-        limit = np.float32(SYMBOL_LIMIT)
-        clipped = build.node("Clip", tensor, build.constant(-limit), build.constant(limit))
-        build.output(build.node("Cast", clipped, to=TensorProto.INT16), name)
+    build.output(build.channels_last(build.analysis("pixels", "level_weights")), "latents")
     return build.finish(
-        [
-            _value("pixels", TensorProto.FLOAT, (1, "height", "width", 3)),
-            _value("level_weights", TensorProto.FLOAT, (1, a.level_nodes)),
-        ],
-        [
-            _value("hyper_latents", TensorProto.INT16, (1, "height_64", "width_64", a.hyper_channels)),
-            _value("residuals", TensorProto.INT16, (1, "height_16", "width_16", a.latent_channels)),
-        ],
+        [_value("pixels", 1, 3), _level_weights(a)], [_value("latents", PATCH, a.latent_channels)]
     )
 
 
-def prediction_graph(architecture: Architecture) -> Graph:
-    """z, r int16, level_weights -> latents (1, height/16, width/16, latent channels) float32: the first half
-    of the decoder (`Autoencoder.reconstruct_latents`).
+def hyper_analysis_graph(architecture: Architecture) -> Graph:
+    """latents, level_weights -> hyper_latents int16 (1, height/64, width/64, hyper channels)
+    (`Autoencoder.hyper_latents`).
     """
-    a, build = architecture, GraphBuilder(architecture, "residuals", PATCH)
+    a, build = architecture, GraphBuilder(architecture, "latents", PATCH)
+    latents = build.planar("latents", a.latent_channels, PATCH)
+    hyper = build.hyper_analysis(latents, "level_weights")
+    gain = build.gain("encoder/hyper_log_gain", "level_weights", a.hyper_channels)
+    rounded = build.round(build.node("Mul", hyper, gain))
+    limit = np.float32(SYMBOL_LIMIT)
+    clipped = build.node("Clip", rounded, build.constant(-limit), build.constant(limit))
+    build.output(build.node("Cast", clipped, to=TensorProto.INT16), "hyper_latents")
+    return build.finish([_value("latents", PATCH, a.latent_channels), _level_weights(a)], [_hyper_latents(a)])
+
+
+def hyper_synthesis_graph(architecture: Architecture) -> Graph:
+    """hyper_latents int16, level_weights -> features, planar (`Autoencoder.hyper_features`)."""
+    a, build = architecture, GraphBuilder(architecture, "hyper_latents", HYPER_PATCH)
     hyper = build.node("Cast", "hyper_latents", to=TensorProto.FLOAT)
-    residuals = build.node("Cast", "residuals", to=TensorProto.FLOAT)
-    inverse = build.gain("log_inverse_gain", "level_weights", a.latent_channels)
-    scaled = build.node("Mul", residuals, inverse)
-    features = build.hyper_synthesis(hyper, "level_weights")
-    known: str | None = None
-    for number, mask in enumerate(build.step_masks()):
-        features, mean = build.step(number, features, known, "level_weights")
-        update = build.node("Mul", mask, build.node("Add", mean, scaled))
-        known = update if known is None else build.node("Add", known, update)
-    build.output(str(known), "latents")
+    build.output(build.hyper_synthesis(hyper, "level_weights"), "features")
+    return build.finish([_hyper_latents(a), _level_weights(a)], [_features(a, "features")])
+
+
+def step_graph(architecture: Architecture, number: int) -> Graph:
+    """features of the step before, known latents (not in step 0), level_weights -> features of this step,
+    means of the latents (`Autoencoder.predict_step`). Features are planar, latents channels last.
+    """
+    a, build = architecture, GraphBuilder(architecture, "features", PATCH, planar_source=True)
+    features, means = build.step(number, "features", "known" if number else None, "level_weights")
+    build.output(features, "step_features")
+    build.output(means, "means")
+    known = [_value("known", PATCH, a.latent_channels)] if number else []
     return build.finish(
-        [
-            _value("hyper_latents", TensorProto.INT16, (1, "height_64", "width_64", a.hyper_channels)),
-            _value("residuals", TensorProto.INT16, (1, "height_16", "width_16", a.latent_channels)),
-            _value("level_weights", TensorProto.FLOAT, (1, a.level_nodes)),
-        ],
-        [_value("latents", TensorProto.FLOAT, (1, "height_16", "width_16", a.latent_channels))],
+        [_features(a, "features"), *known, _level_weights(a)],
+        [_features(a, "step_features"), _value("means", PATCH, a.latent_channels)],
     )
 
 
 def synthesis_graph(architecture: Architecture) -> Graph:
-    """latents, level_weights -> pixels (1, height, width, 3) float32: the second half of the decoder."""
+    """latents, level_weights -> pixels (1, height, width, 3) (`Autoencoder.synthesise`)."""
     a, build = architecture, GraphBuilder(architecture, "latents", PATCH)
     build.output(build.synthesis("latents", "level_weights"), "pixels")
     return build.finish(
-        [
-            _value("latents", TensorProto.FLOAT, (1, "height_16", "width_16", a.latent_channels)),
-            _value("level_weights", TensorProto.FLOAT, (1, a.level_nodes)),
-        ],
-        [_value("pixels", TensorProto.FLOAT, (1, "height", "width", 3))],
+        [_value("latents", PATCH, a.latent_channels), _level_weights(a)], [_value("pixels", 1, 3)]
     )
+
+
+def model_graphs(architecture: Architecture) -> dict[str, Graph]:
+    """All graphs of a model by name: encoding runs all but the last, decoding all but the first two."""
+    return {
+        "analysis": analysis_graph(architecture),
+        "hyper_analysis": hyper_analysis_graph(architecture),
+        "hyper_synthesis": hyper_synthesis_graph(architecture),
+        **{f"step_{number}": step_graph(architecture, number) for number in range(STEPS)},
+        "synthesis": synthesis_graph(architecture),
+    }
 
 
 def synthesis_halo(architecture: Architecture) -> int:
@@ -450,28 +337,22 @@ def synthesis_halo(architecture: Architecture) -> int:
 
 
 def halos(architecture: Architecture) -> dict[str, int]:
-    """Pixels, multiples of 64, beyond which nothing reaches into a window: {"encoder": ..., "decoder": ...}.
+    """Pixels, multiples of 64, beyond which nothing reaches into a window: {"analysis": ..., "decoder": ...}.
 
-    Every depthwise layer reaches one position further; grids are aligned, so each coarser grid rounds up. The
-    encoder looks at hyper-latents through the scale network too, which reaches further than the prediction.
+    Every depthwise layer reaches one position further; grids are aligned, so each coarser grid rounds up.
     """
     a = architecture
-    prediction = a.prediction_blocks * STEPS
-    hyper_synthesis = ((16, 1), (32, 1), (HYPER_PATCH, 0))
-    scale_features = ((16, 1), (32, 1), (HYPER_PATCH, 1))
-    decoder = _reach(
-        0, (8, a.synthesis_eighth_blocks), (16, a.synthesis_sixteenth_blocks + prediction), *hyper_synthesis
+    analysis = _reach(
+        0, (PATCH, a.analysis_sixteenth_blocks), (8, a.analysis_eighth_blocks), (HYPER_PATCH, 0)
     )
-    encoder = _reach(
+    decoder = _reach(
         0,
-        (16, prediction),
-        *scale_features,
+        (8, a.synthesis_eighth_blocks),
+        (PATCH, a.synthesis_sixteenth_blocks + a.prediction_blocks * STEPS + 1),
         (32, 1),
-        (16, 1 + a.analysis_sixteenth_blocks),
-        (8, a.analysis_eighth_blocks),
         (HYPER_PATCH, 0),
     )
-    return {"encoder": encoder, "decoder": decoder}
+    return {"analysis": analysis, "decoder": decoder}
 
 
 def _reach(start: int, *stages: tuple[int, int]) -> int:

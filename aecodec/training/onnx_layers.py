@@ -36,8 +36,9 @@ class LayerBuilder:
 
     Attributes:
         architecture: of the networks.
-        source: the input of the graph, channels last, that tells the size of the picture.
+        source: the input of the graph that tells the size of the picture.
         source_grid: of the source.
+        planar_source: whether the source is planar, not channels last.
         multiplications: of the layers for each pixel of the picture. The maps of `level_map`, which stand in
             for products with a vector, are not counted.
     """
@@ -45,6 +46,7 @@ class LayerBuilder:
     architecture: Architecture
     source: str
     source_grid: int
+    planar_source: bool = False
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
     weights: dict[str, onnx.TensorProto] = field(default_factory=dict)
@@ -116,7 +118,7 @@ class LayerBuilder:
 
     def size(self, grid: int) -> tuple[str, str]:
         """Height and width on a grid, as int64 tensors of one element."""
-        rows, columns = (self._length(axis, grid) for axis in (1, 2))
+        rows, columns = (self._length(axis, grid) for axis in ((2, 3) if self.planar_source else (1, 2)))
         return rows, columns
 
     def _length(self, axis: int, grid: int) -> str:

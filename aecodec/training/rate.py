@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 import numpy as np
 
-from aecodec.entropy import encode_chunk, estimate_bits
+from aecodec.entropy import estimate_bits
 from aecodec.models import Model, default_model, find_model
 from aecodec.networks.architecture import HYPER_PATCH
+from aecodec.residuals import ResidualCoder
 from aecodec.runtime import Runtime, open_runtime
 from aecodec.training.data import load_pictures
 
@@ -22,9 +23,9 @@ def payload_and_estimate(runtime: Runtime, model: Model, pixels: np.ndarray, lev
     Args:
         pixels: uint8 (height, width, 3), sides multiples of 64.
     """
-    z, r = runtime.encode(pixels.astype(np.float32), level)
-    estimate = float(estimate_bits(z, r, level, model.entropy).sum()) / 8
-    return sum(len(payload) for payload in encode_chunk(z, r, level, model.entropy)), estimate
+    coded = ResidualCoder(model, runtime).encode(runtime.analyse(pixels.astype(np.float32), level), level)
+    bits = estimate_bits(coded.z, coded.r, level, model.entropy, dependent=True)
+    return sum(map(len, coded.data)), float(bits.sum()) / 8
 
 
 @click.command("rate")

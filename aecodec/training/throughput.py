@@ -1,8 +1,9 @@
-"""Throughput of a model's two graphs in Keras, and what the device does to the pixels.
+"""Throughput of a model's networks in Keras, and what the device does to the pixels.
 
-``python -m aecodec.training.throughput PICTURE...`` prints JSON. The graphs are timed by themselves, without
-the entropy coder: with transfers (NumPy arrays in and out, as the codec uses them) and without (arrays that
-lie on the device already; one number is fetched at the end). Decoded pixels are compared with those of ONNX
+``python -m aecodec.training.throughput PICTURE...`` prints JSON. Networks are timed by themselves, without
+quantisation and entropy coder: with transfers (NumPy arrays in and out of each stage, as the codec uses them)
+and without (the whole as one pass over arrays that lie on the device already; one number is fetched at the
+end). Decoded pixels are compared with those of ONNX
 Runtime on the CPU from the same symbols. The backend is Keras' own choice (``KERAS_BACKEND``).
 """
 
@@ -22,10 +23,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from aecodec.entropy import RESIDUAL_UNIT
 from aecodec.errors import InputError, MissingDependencyError
 from aecodec.models import Model, default_model, find_model
+from aecodec.networks.architecture import STEPS
 from aecodec.networks.autoencoder import Autoencoder
 from aecodec.networks.compilation import compiled
+from aecodec.residuals import ResidualCoder
 from aecodec.runtime import Runtime, open_runtime
 from aecodec.runtime.keras import KerasRuntime
 from aecodec.training.console import run
@@ -71,7 +75,7 @@ def measure(
         less that of ONNX Runtime's pixels; None where one of them has no error.
     """
     runtime, reference = KerasRuntime(model, precision), open_runtime("onnx", model)
-    rows = [row for pixels in pictures for row in _rows(runtime, reference, pixels, level, repeats)]
+    rows = [row for pixels in pictures for row in _rows(model, runtime, reference, pixels, level, repeats)]
     return [{"precision": precision, **row} for row in rows]
 
 
@@ -116,18 +120,25 @@ def load(path: Path) -> NDArray[np.uint8]:
 
 
 def _rows(
-    runtime: KerasRuntime, reference: Runtime, pixels: NDArray[np.uint8], level: int, repeats: int
+    model: Model,
+    runtime: KerasRuntime,
+    reference: Runtime,
+    pixels: NDArray[np.uint8],
+    level: int,
+    repeats: int,
 ) -> list[dict[str, Any]]:
     height, width = pixels.shape[:2]
     floats = pixels.astype(np.float32)
-    z, r = reference.encode(floats, level)
-    difference = psnr(pixels, runtime.decode(z, r, level)) - psnr(pixels, reference.decode(z, r, level))
+    z, r = ResidualCoder(model, reference).quantise(reference.analyse(floats, level), level)
+    latents = ResidualCoder(model, reference).reconstruct(z, r, level)
+    ours, theirs = (_decoded(model, which, z, r, level) for which in (runtime, reference))
+    difference = psnr(pixels, ours) - psnr(pixels, theirs)
     autoencoder = runtime.autoencoder
     weights = autoencoder.level_weights(np.array([level]))
-    symbols = [array[None].astype(np.float32) for array in (z, r)]
+    symbols = [plane[None].astype(np.float32) for plane in (z, r / RESIDUAL_UNIT)]
     outside: dict[str, Callable[[], object]] = {
-        "encode": lambda: runtime.encode(floats, level),
-        "decode": lambda: runtime.decode(z, r, level),
+        "encode": lambda: _encode_stages(runtime, floats, level),
+        "decode": lambda: _decode_stages(runtime, z, latents, level),
     }
     inside = {
         "encode": _on_device(autoencoder, lambda x, w: autoencoder.encode(x, w)[1], [floats[None], weights]),
@@ -148,6 +159,30 @@ def _rows(
         }
         for operation in ("encode", "decode")
     ]
+
+
+def _decoded(
+    model: Model, runtime: Runtime, z: NDArray[np.int16], r: NDArray[np.int16], level: int
+) -> NDArray[np.float32]:
+    return runtime.synthesise(ResidualCoder(model, runtime).reconstruct(z, r, level), level)
+
+
+def _encode_stages(runtime: Runtime, pixels: NDArray[np.float32], level: int) -> None:
+    """All networks that encoding runs; what the steps know of the latents does not matter for their time."""
+    latents = runtime.analyse(pixels, level)
+    _predict(runtime, runtime.hyper_latents(latents, level), latents, level)
+
+
+def _decode_stages(runtime: Runtime, z: NDArray[np.int16], latents: NDArray[np.float32], level: int) -> None:
+    """All networks that decoding runs."""
+    _predict(runtime, z, latents, level)
+    runtime.synthesise(latents, level)
+
+
+def _predict(runtime: Runtime, z: NDArray[np.int16], known: NDArray[np.float32], level: int) -> None:
+    features = runtime.hyper_features(z, level)
+    for step in range(STEPS):
+        features, _ = runtime.predict_step(step, features, known if step else None, level)
 
 
 def psnr(pixels: NDArray[np.uint8], decoded: NDArray[np.float32]) -> float:

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aecodec.entropy import EntropyModel, logistic_tables
+from aecodec.entropy import RESIDUAL_UNIT, EntropyModel, Lanes, logistic_tables, put_step, take_step
+from aecodec.entropy.dependent import advanced, residuals_of
+from aecodec.entropy.scales import STEP_COUNT
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -26,10 +28,11 @@ def random_entropy_arrays(
     hyper_width: int = 8,
     feature_channels: int = 12,
     step_width: int = 8,
+    first_dependent: int = 64,
 ) -> Arrays:
     """The arrays of a random entropy model, scaled so that its table indices spread over all 64 tables."""
     random = np.random.default_rng(seed)
-    arrays = dict(logistic_tables().to_arrays())
+    arrays = dict(logistic_tables(first_dependent).to_arrays())
     widths = (hyper_channels, hyper_width, 4 * feature_channels, 4 * feature_channels)
     arrays |= _pointwise(random, "hyper_pointwise_0", widths[0], widths[1], nodes=8)
     arrays |= _depthwise(random, "hyper_depthwise_0", hyper_width)
@@ -43,7 +46,7 @@ def random_entropy_arrays(
         arrays |= _depthwise(random, f"step{step}_depthwise", step_width)
         arrays |= _pointwise(random, f"step{step}_pointwise_1", step_width, step_width)
         arrays |= _pointwise(random, f"step{step}_index", step_width, latent_channels, spread=24, middle=28)
-    arrays["scales/magnitude_lut"] = np.minimum(24 * np.arange(256), 255).astype(np.uint8)
+    arrays["scales/magnitude_lut"] = np.minimum(3 * np.arange(2048), 255).astype(np.uint8)
     arrays["scales/hyper_index"] = random.integers(0, 64 * 16, (8, hyper_channels)).astype(np.int16)
     return arrays
 
@@ -51,15 +54,52 @@ def random_entropy_arrays(
 def random_symbols(
     seed: int, model: EntropyModel, height: int = 2, width: int = 3, scale: float = 1.5
 ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """Random ``(z, r)`` of (height, width) hyper-latents, with a few symbols far outside of every table."""
+    """Random ``(z, r)`` of (height, width) hyper-latents, with a few symbols far outside of every table; the
+    residuals are plain.
+    """
     random = np.random.default_rng(seed)
     network = model.scale_network
-    z = np.rint(random.laplace(0, scale, (height, width, network.hyper_channels)))
-    r = np.rint(random.laplace(0, scale, (4 * height, 4 * width, network.latent_channels)))
-    for plane in (z, r):
-        far = random.random(plane.shape) < 0.002
-        plane[far] = random.integers(-32767, 32768, np.count_nonzero(far))
-    return z.clip(-32767, 32767).astype(np.int16), r.clip(-32767, 32767).astype(np.int16)
+    z = _laplacian(random, (height, width, network.hyper_channels), scale, 32767)
+    symbols = _laplacian(random, (4 * height, 4 * width, network.latent_channels), scale, 3276)
+    return z, RESIDUAL_UNIT * symbols
+
+
+def random_dependent_symbols(
+    seed: int, model: EntropyModel, level: int, height: int = 2, width: int = 3, scale: float = 1.5
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """The same symbols, where those of large indices stand for dependent residuals."""
+    z, plain = random_symbols(seed, model, height, width, scale)
+    r = np.zeros_like(plain)
+    network = model.scale_network
+    features = network.features(z, level)
+    for step in range(STEP_COUNT):
+        indices = network.step_indices(step, features, r, level)
+        residuals = take_step(plain, step).ravel()
+        lanes = Lanes.of(indices.ravel(), model.tables.first_dependent)
+        residuals[lanes.order] = of_lanes(lanes, residuals[lanes.order] // RESIDUAL_UNIT)
+        put_step(r, step, residuals.reshape(indices.shape))
+    return z, r
+
+
+def of_lanes(lanes: Lanes, symbols: NDArray[Any]) -> NDArray[np.int32]:
+    """What symbols, in the order of the lanes, stand for, in eighths of a step."""
+    residuals = np.empty(len(symbols), np.int32)
+    states = np.zeros(lanes.columns, np.uint8)
+    for row in lanes.rows:
+        of_row = symbols[row].astype(np.int32)
+        states = states[: len(of_row)]
+        residuals[row] = residuals_of(of_row, states & np.uint8(1))
+        states = advanced(states, of_row)
+    return residuals
+
+
+def _laplacian(
+    random: np.random.Generator, shape: tuple[int, ...], scale: float, limit: int
+) -> NDArray[np.int16]:
+    plane = np.rint(random.laplace(0, scale, shape))
+    far = random.random(shape) < 0.002
+    plane[far] = random.integers(-limit, limit + 1, np.count_nonzero(far))
+    return plane.clip(-limit, limit).astype(np.int16)
 
 
 def _pointwise(

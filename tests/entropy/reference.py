@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,18 @@ from aecodec.entropy import Tables
 Arrays = dict[str, NDArray[Any]]
 
 
-def plain_tables() -> Tables:
-    """The tables of the test vector in the format text: powers of two, computed from integers only."""
-    half_widths = [index // 4 for index in range(64)]
+ROWS = 256
+
+
+def plain_tables(first_dependent: int = 17) -> Tables:
+    """The tables of the test vectors in the format text: powers of two, computed from integers only."""
+    half_widths = [table % 64 // 4 for table in range(192)]
     frequencies: list[int] = []
-    for index, half in enumerate(half_widths):
-        side = [max(1, 2 ** (16 + index // 16) >> k) for k in range(1, half + 1)]
+    for table, half in enumerate(half_widths):
+        peak = 2 ** (16 + table % 64 // 16 + table // 64)
+        side = [max(1, peak >> k) for k in range(1, half + 1)]
         frequencies += [*side[::-1], 2**24 - 2 * sum(side) - 1, *side, 1]
-    return Tables(np.array(half_widths, np.int16), np.array(frequencies, np.uint32))
+    return Tables(np.array(half_widths, np.int16), np.array(frequencies, np.uint32), first_dependent)
 
 
 class Stack:
@@ -71,36 +76,30 @@ def uniform(bits: int) -> list[int]:
     return [2 ** (24 - bits)] * 2**bits
 
 
-def decode(payload: bytes, indices: list[int], tables: Tables) -> list[int]:
-    """Symbols of a well-formed payload, or ValueError."""
-    stack = Stack(payload)
-    symbols = [0] * len(indices)
-    escapes = []
-    for number in coding_order(indices):
-        half = int(tables.half_width[indices[number]])
-        entry = stack.pull(entries_of(tables, indices[number]))
+def pull_group(stack: Stack, of_tables: list[int], tables: Tables) -> list[int]:
+    """The symbols with these tables, in the order of decoding, and their escapes."""
+    symbols, escapes = [], []
+    for number, table in enumerate(of_tables):
+        half = int(tables.half_width[table])
+        entry = stack.pull(entries_of(tables, table))
         if entry == half + 1:
             escapes.append(number)
-        symbols[number] = entry if entry <= half else entry - (2 * half + 2)
+        symbols.append(entry if entry <= half else entry - (2 * half + 2))
     classes = [stack.pull(uniform(4)) for _ in escapes]
     for number, size in zip(escapes, classes, strict=True):
         raw = stack.pull(uniform(max(size, 1)))
         excess = 2 ** (size - 1) + (raw >> 1) if size else 0
-        magnitude = int(tables.half_width[indices[number]]) + 1 + excess
+        magnitude = int(tables.half_width[of_tables[number]]) + 1 + excess
         if magnitude > 32767:
             raise ValueError("too large")
         symbols[number] = -magnitude if raw & 1 else magnitude
-    if stack.state or stack.words or payload.endswith(b"\0"):
-        raise ValueError("not used up")
     return symbols
 
 
-def encode(symbols: list[int], indices: list[int], tables: Tables) -> bytes:
-    """The payload of any integers, even of those that a decoder must refuse."""
-    stack = Stack()
-    order = coding_order(indices)
-    half = [int(tables.half_width[index]) for index in indices]
-    escapes = [number for number in order if abs(symbols[number]) > half[number]]
+def push_group(stack: Stack, symbols: list[int], of_tables: list[int], tables: Tables) -> None:
+    """The reverse of :func:`pull_group`."""
+    half = [int(tables.half_width[table]) for table in of_tables]
+    escapes = [number for number, symbol in enumerate(symbols) if abs(symbol) > half[number]]
     excesses = [abs(symbols[number]) - half[number] - 1 for number in escapes]
     for number, excess in reversed(list(zip(escapes, excesses, strict=True))):
         size = excess.bit_length()
@@ -108,9 +107,98 @@ def encode(symbols: list[int], indices: list[int], tables: Tables) -> bytes:
         stack.push(raw + (symbols[number] < 0), uniform(max(size, 1)))
     for excess in reversed(excesses):
         stack.push(excess.bit_length(), uniform(4))
-    for number in reversed(order):
-        entry = half[number] + 1 if number in escapes else symbols[number] % (2 * half[number] + 2)
-        stack.push(entry, entries_of(tables, indices[number]))
+    for symbol, m, table in reversed(list(zip(symbols, half, of_tables, strict=True))):
+        entry = m + 1 if abs(symbol) > m else symbol % (2 * m + 2)
+        stack.push(entry, entries_of(tables, table))
+
+
+def check_end(stack: Stack, payload: bytes) -> None:
+    if stack.state or stack.words or payload.endswith(b"\0"):
+        raise ValueError("not used up")
+
+
+def decode(payload: bytes, indices: list[int], tables: Tables) -> list[int]:
+    """Symbols of a well-formed payload of one group, or ValueError."""
+    stack, order = Stack(payload), coding_order(indices)
+    found = pull_group(stack, [indices[number] for number in order], tables)
+    check_end(stack, payload)
+    return [symbol for _, symbol in sorted(zip(order, found, strict=True))]
+
+
+def encode(symbols: list[int], indices: list[int], tables: Tables) -> bytes:
+    """The payload of any integers, even of those that a decoder must refuse, as one group."""
+    stack, order = Stack(), coding_order(indices)
+    push_group(stack, [symbols[n] for n in order], [indices[n] for n in order], tables)
+    return stack.payload()
+
+
+def next_state(state: int, k: int) -> int:
+    """The state behind the symbol ``k`` (section 9.6)."""
+    after = state // 2
+    if state % 2:
+        after ^= 78
+    if (k + state) % 2:
+        after ^= 43
+    return after
+
+
+CodeGroup = Callable[[list[int], list[int]], list[int]]
+
+
+def walk_step(indices: list[int], first_dependent: int, code_group: CodeGroup) -> list[int]:
+    """The residuals of a step in eighths. ``code_group`` gives the symbols of each group in turn; it is told
+    their numbers and tables, in the order of decoding.
+    """
+    r = [0] * len(indices)
+    order = coding_order(indices)
+    dependent = [number for number in order if indices[number] >= first_dependent]
+    columns = -(-len(dependent) // ROWS)
+    states = [0] * columns
+    while dependent:
+        row, dependent = dependent[:columns], dependent[columns:]
+        table_of = {n: 64 * (1 + states[column] % 2) + indices[n] for column, n in enumerate(row)}
+        numbers = [n for n in row if table_of[n] < 128] + [n for n in row if table_of[n] >= 128]
+        symbol_of = dict(zip(numbers, code_group(numbers, [table_of[n] for n in numbers]), strict=True))
+        for column, number in enumerate(row):
+            k = symbol_of[number]
+            sign = (k > 0) - (k < 0)
+            r[number] = 5 * (2 * k - sign * (states[column] % 2))
+            states[column] = next_state(states[column], k)
+    plain = [number for number in order if indices[number] < first_dependent]
+    symbols = code_group(plain, [indices[number] for number in plain])
+    for number, k in zip(plain, symbols, strict=True):
+        r[number] = 8 * k
+    return r
+
+
+def residuals_of(symbols: list[int], indices: list[int], first_dependent: int) -> list[int]:
+    """What the symbols of a step, in coding order, stand for, in eighths."""
+    return walk_step(indices, first_dependent, lambda numbers, of_tables: [symbols[n] for n in numbers])
+
+
+def decode_step(payload: bytes, indices: list[int], tables: Tables, dependent: bool) -> list[int]:
+    """The residuals of a step in coding order, in eighths, or ValueError."""
+    stack = Stack(payload)
+    first = tables.first_dependent if dependent else 64
+    r = walk_step(indices, first, lambda numbers, of_tables: pull_group(stack, of_tables, tables))
+    check_end(stack, payload)
+    if any(abs(value) > 32767 for value in r):
+        raise ValueError("too large")
+    return r
+
+
+def encode_step(symbols: list[int], indices: list[int], tables: Tables, dependent: bool) -> bytes:
+    """The payload of any symbols of a step, in coding order, even of those that a decoder must refuse."""
+    groups: list[tuple[list[int], list[int]]] = []
+
+    def keep(numbers: list[int], of_tables: list[int]) -> list[int]:
+        groups.append(([symbols[number] for number in numbers], of_tables))
+        return groups[-1][0]
+
+    walk_step(indices, tables.first_dependent if dependent else 64, keep)
+    stack = Stack()
+    for of_group, of_tables in reversed(groups):
+        push_group(stack, of_group, of_tables, tables)
     return stack.payload()
 
 
@@ -187,7 +275,7 @@ def all_step_indices(
     x = of_features
     if step:
         magnitudes = arrays["scales/magnitude_lut"].astype(np.int64)[
-            np.minimum(np.abs(r.astype(np.int64)), 255)
+            np.minimum(np.abs(r.astype(np.int64)), 2047)
         ]
         x = np.concatenate((x, np.where(step_of(r.shape) < step, magnitudes, 0)), axis=2)
     x = depthwise(arrays, f"step{step}_depthwise", pointwise(arrays, f"step{step}_pointwise_0", x, level))
@@ -196,22 +284,47 @@ def all_step_indices(
 
 
 def decode_chunk(
-    payloads: list[bytes], shape: tuple[int, int], level: int, arrays: Arrays
+    payloads: list[bytes], shape: tuple[int, int], level: int, arrays: Arrays, dependent: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The hyper-latents, and the residuals in eighths."""
     tables = Tables.from_arrays(arrays)
     rows, columns = shape
     z = np.zeros((rows, columns, arrays["scales/hyper_index"].shape[1]), np.int64)
-    channels = arrays["scales/step0_index/weight"].shape[0]
-    r = np.zeros((4 * rows, 4 * columns, channels), np.int64)
     of_channel = hyper_indices(arrays, level)
     symbols = decode(payloads[0], [int(index) for _ in range(rows * columns) for index in of_channel], tables)
     for number, where in enumerate(np.ndindex(z.shape)):
         z[where] = symbols[number]
+
+    def decode_one(step: int, indices: list[int], coded: NDArray[np.bool_]) -> list[int]:
+        return decode_step(payloads[1 + step], indices, tables, dependent)
+
+    return z, walk_chunk(z, level, arrays, decode_one)
+
+
+def chunk_residuals(
+    z: NDArray[Any], symbols: NDArray[Any], level: int, arrays: Arrays, dependent: bool
+) -> NDArray[np.int64]:
+    """(4 h, 4 w, L): what a plane of any symbols stands for, in eighths, and what a chunk can thus hold."""
+    first = int(arrays["tables/first_dependent"]) if dependent else 64
+
+    def take(step: int, indices: list[int], coded: NDArray[np.bool_]) -> list[int]:
+        return residuals_of([int(symbol) for symbol in symbols[coded]], indices, first)
+
+    return walk_chunk(z, level, arrays, take)
+
+
+def walk_chunk(
+    z: NDArray[Any],
+    level: int,
+    arrays: Arrays,
+    residuals: Callable[[int, list[int], NDArray[np.bool_]], list[int]],
+) -> NDArray[np.int64]:
+    """The residuals of a chunk, of which ``residuals`` gives those of a step by their table indices."""
+    channels = arrays["scales/step0_index/weight"].shape[0]
+    r = np.zeros((4 * z.shape[0], 4 * z.shape[1], channels), np.int64)
     of_features = features(arrays, z, level)
     for step in range(5):
-        indices = all_step_indices(arrays, step, of_features, r, level)
-        coded = [where for where in np.ndindex(r.shape) if step_of(r.shape)[where] == step]
-        symbols = decode(payloads[1 + step], [int(indices[where]) for where in coded], tables)
-        for where, symbol in zip(coded, symbols, strict=True):
-            r[where] = symbol
-    return z, r
+        coded = step_of(r.shape) == step
+        indices = all_step_indices(arrays, step, of_features, r, level)[coded]
+        r[coded] = residuals(step, [int(index) for index in indices], coded)
+    return r

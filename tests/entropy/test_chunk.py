@@ -10,19 +10,29 @@ from hypothesis import strategies as st
 
 from aecodec.entropy import (
     ChunkBytes,
+    ChunkEncoder,
     EntropyModel,
+    coded_symbols,
     decode_chunk,
     decode_chunk_partial,
     decode_hyper_latents,
     decode_residual_step,
     encode_chunk,
     estimate_bits,
+    put_step,
+    take_step,
 )
 from aecodec.errors import CorruptedError, InputError, ModelError
 from tests.entropy import reference
-from tests.entropy.helpers import Arrays, random_entropy_arrays, random_entropy_model, random_symbols
+from tests.entropy.helpers import (
+    Arrays,
+    random_dependent_symbols,
+    random_entropy_arrays,
+    random_symbols,
+)
 
-MODEL = random_entropy_model(0)
+MODEL = EntropyModel.from_arrays(random_entropy_arrays(0, first_dependent=20))
+DEPENDENT = pytest.mark.parametrize("dependent", [False, True])
 
 
 def formula(shape: tuple[int, ...], factor: int, size: int, middle: int) -> np.ndarray:
@@ -48,128 +58,203 @@ def formula_arrays() -> Arrays:
     return arrays
 
 
-@settings(max_examples=30)
+def symbols_of(
+    seed: int, dependent: bool, level: int, height: int = 2, width: int = 3, scale: float = 1.5
+) -> tuple[np.ndarray, np.ndarray]:
+    if dependent:
+        return random_dependent_symbols(seed, MODEL, level, height, width, scale)
+    return random_symbols(seed, MODEL, height, width, scale)
+
+
+@settings(max_examples=40)
 @given(
     st.integers(0, 10**6),
+    st.booleans(),
     st.integers(0, 224),
     st.integers(1, 4),
     st.integers(1, 4),
     st.sampled_from([0.05, 1.0, 30.0, 3000.0]),
 )
-def test_chunks_come_back(seed: int, level: int, height: int, width: int, scale: float) -> None:
-    z, r = random_symbols(seed, MODEL, height, width, scale)
-    data = encode_chunk(z, r, level, MODEL)
-    decoded_z, decoded_r = decode_chunk(data, (height, width), level, MODEL)
+def test_chunks_come_back(
+    seed: int, dependent: bool, level: int, height: int, width: int, scale: float
+) -> None:
+    z, r = symbols_of(seed, dependent, level, height, width, scale=scale)
+    data = encode_chunk(z, r, level, MODEL, dependent=dependent)
+    decoded_z, decoded_r = decode_chunk(data, (height, width), level, MODEL, dependent=dependent)
     assert decoded_z.dtype == decoded_r.dtype == np.int16
     assert np.array_equal(decoded_z, z)
     assert np.array_equal(decoded_r, r)
 
 
+@DEPENDENT
 @pytest.mark.parametrize("seed", range(3))
-def test_a_decoder_made_from_the_format_text_reads_chunks(seed: int) -> None:
-    arrays = random_entropy_arrays(seed, latent_channels=8, hyper_channels=5)
+def test_a_decoder_made_from_the_format_text_reads_chunks(seed: int, dependent: bool) -> None:
+    arrays = random_entropy_arrays(seed, latent_channels=8, hyper_channels=5, first_dependent=22)
     model = EntropyModel.from_arrays(arrays)
-    z, r = random_symbols(seed, model, 1, 2)
-    data = encode_chunk(z, r, 75 * seed, model)
-    decoded_z, decoded_r = reference.decode_chunk(list(data), (1, 2), 75 * seed, arrays)
+    z, plain = random_symbols(seed, model, 1, 2)
+    r = reference.chunk_residuals(z, plain // 8, 75 * seed, arrays, dependent).astype(np.int16)
+    if dependent:
+        assert np.array_equal(random_dependent_symbols(seed, model, 75 * seed, 1, 2)[1], r)
+    data = encode_chunk(z, r, 75 * seed, model, dependent=dependent)
+    decoded_z, decoded_r = reference.decode_chunk(list(data), (1, 2), 75 * seed, arrays, dependent)
     assert np.array_equal(decoded_z, z)
     assert np.array_equal(decoded_r, r)
 
 
-def test_golden_chunk() -> None:
-    model = EntropyModel.from_arrays(formula_arrays())
+GOLDEN = {
+    False: (
+        [260, 210, 453, 426, 471],
+        ["00008008", "00002000", "0000002b", "000040a5", "006034a0"],
+        "39d9539d496611d82bf6fc1ad8248630268c0a9f3727cf2c379b67d4a6b1eedd",
+    ),
+    True: (
+        [237, 186, 402, 377, 421],
+        ["00008008", "00002000", "0000002b", "000040a5", "006034a0"],
+        "7091a425a1e6dfa435cc945f09129b7881c4d72327e7abed421a606329704851",
+    ),
+}
+
+
+@DEPENDENT
+def test_golden_chunk(dependent: bool) -> None:
+    arrays = formula_arrays()
+    model = EntropyModel.from_arrays(arrays)
     z = formula((2, 3, 6), 7, 9, 4).astype(np.int16)
-    r = formula((8, 12, 16), 13, 7, 3).astype(np.int16)
-    r[5, 7, 3] = -1234
-    data = encode_chunk(z, r, 99, model)
+    symbols = formula((8, 12, 16), 13, 7, 3)
+    symbols[5, 7, 3] = -1234
+    r = reference.chunk_residuals(z, symbols, 99, arrays, dependent).astype(np.int16)
+    data = encode_chunk(z, r, 99, model, dependent=dependent)
     assert (
         data.hyper_latents.hex() == "fc9fff7c7ceffcf4f383faf97a06fbf7d6c3f97cfdfff6fa22a4b623c0c1f6f8f5f54e4c"
     )
-    assert [len(payload) for payload in data.residuals] == [260, 210, 453, 426, 471]
-    assert [payload[:4].hex() for payload in data.residuals] == [
-        "00008008",
-        "00002000",
-        "0000002b",
-        "000040a5",
-        "006034a0",
-    ]
-    assert (
-        hashlib.sha256(b"".join(data)).hexdigest()
-        == "39d9539d496611d82bf6fc1ad8248630268c0a9f3727cf2c379b67d4a6b1eedd"
-    )
-    assert np.array_equal(decode_chunk(data, (2, 3), 99, model)[1], r)
+    lengths, beginnings, digest = GOLDEN[dependent]
+    assert [len(payload) for payload in data.residuals] == lengths
+    assert [payload[:4].hex() for payload in data.residuals] == beginnings
+    assert hashlib.sha256(b"".join(data)).hexdigest() == digest
+    assert np.array_equal(decode_chunk(data, (2, 3), 99, model, dependent=dependent)[1], r)
+    assert np.array_equal(reference.decode_chunk(list(data), (2, 3), 99, arrays, dependent)[1], r)
 
 
-def test_a_chunk_of_zeros_costs_nothing() -> None:
+@DEPENDENT
+def test_a_chunk_of_zeros_costs_nothing(dependent: bool) -> None:
     z, r = random_symbols(0, MODEL)
-    assert b"".join(encode_chunk(0 * z, 0 * r, 30, MODEL)) == b""
+    assert b"".join(encode_chunk(0 * z, 0 * r, 30, MODEL, dependent=dependent)) == b""
 
 
-def test_a_level_other_than_that_of_the_encoder_does_not_parse() -> None:
-    z, r = random_symbols(1, MODEL)
-    data = encode_chunk(z, r, 30, MODEL)
+@DEPENDENT
+def test_a_level_other_than_that_of_the_encoder_does_not_parse(dependent: bool) -> None:
+    z, r = symbols_of(1, dependent, 30)
+    data = encode_chunk(z, r, 30, MODEL, dependent=dependent)
     with pytest.raises(CorruptedError):
-        decode_chunk(data, (2, 3), 31 + 64, MODEL)
+        decode_chunk(data, (2, 3), 31 + 64, MODEL, dependent=dependent)
 
 
+def test_dependent_and_plain_residuals_do_not_parse_as_each_other() -> None:
+    for dependent in (False, True):
+        data = encode_chunk(*symbols_of(1, dependent, 30), 30, MODEL, dependent=dependent)
+        with pytest.raises(CorruptedError):
+            decode_chunk(data, (2, 3), 30, MODEL, dependent=not dependent)
+
+
+@DEPENDENT
 @pytest.mark.parametrize("count", range(7))
-def test_missing_payloads_leave_zeros(count: int) -> None:
-    z, r = random_symbols(2, MODEL)
-    payloads = list(encode_chunk(z, r, 30, MODEL))
-    decoded_z, decoded_r = decode_chunk_partial(payloads[:count], (2, 3), 30, MODEL)
+def test_missing_payloads_leave_zeros(count: int, dependent: bool) -> None:
+    z, r = symbols_of(2, dependent, 30)
+    payloads = list(encode_chunk(z, r, 30, MODEL, dependent=dependent))
+    decoded_z, decoded_r = decode_chunk_partial(payloads[:count], (2, 3), 30, MODEL, dependent=dependent)
     assert np.array_equal(decoded_z, z if count else 0 * z)
     assert np.array_equal(decoded_r, np.where(reference.step_of(r.shape) < count - 1, r, 0))
 
 
 def test_more_than_six_payloads_are_refused() -> None:
     with pytest.raises(InputError, match="at most 6"):
-        decode_chunk_partial([b""] * 7, (1, 1), 0, MODEL)
+        decode_chunk_partial([b""] * 7, (1, 1), 0, MODEL, dependent=False)
 
 
-def test_steps_can_be_decoded_one_by_one() -> None:
-    z, r = random_symbols(3, MODEL)
-    data = encode_chunk(z, r, 200, MODEL)
+@DEPENDENT
+def test_steps_can_be_decoded_one_by_one(dependent: bool) -> None:
+    z, r = symbols_of(3, dependent, 200)
+    data = encode_chunk(z, r, 200, MODEL, dependent=dependent)
     decoded_z = decode_hyper_latents(data.hyper_latents, (2, 3), 200, MODEL)
     features = MODEL.scale_network.features(decoded_z, 200)
     decoded_r = np.full_like(r, 99)
     for step, payload in enumerate(data.residuals):
-        decode_residual_step(step, payload, features, decoded_r, 200, MODEL)
+        decode_residual_step(step, payload, features, decoded_r, 200, MODEL, dependent=dependent)
         assert np.array_equal(decoded_r, np.where(reference.step_of(r.shape) <= step, r, 99))
 
 
-def test_a_refused_step_leaves_the_residuals_unchanged() -> None:
+@DEPENDENT
+def test_a_step_can_be_chosen_when_its_table_indices_are_known(dependent: bool) -> None:
+    z, r = symbols_of(3, dependent, 200)
+    encoder = ChunkEncoder(z, 200, MODEL, dependent=dependent)
+    found = np.zeros_like(r)
+    for step in range(5):
+        indices = encoder.indices(step, found)
+        residuals = take_step(r, step)
+        assert indices.shape == (residuals.size,)
+        put_step(found, step, residuals)
+        encoder.encode_step(step, indices, residuals.ravel())
+    assert encoder.result() == encode_chunk(z, r, 200, MODEL, dependent=dependent)
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_steps_are_encoded_in_their_order(step: int) -> None:
+    z, r = random_symbols(3, MODEL)
+    encoder = ChunkEncoder(z, 200, MODEL, dependent=False)
+    indices = encoder.indices(0, r)
+    with pytest.raises(InputError, match="step 0"):
+        encoder.encode_step(step, indices, take_step(r, 0).ravel())
+
+
+@DEPENDENT
+def test_a_refused_step_leaves_the_residuals_unchanged(dependent: bool) -> None:
     z, r = random_symbols(3, MODEL)
     features = MODEL.scale_network.features(z, 0)
     before = r.copy()
     with pytest.raises(CorruptedError):
-        decode_residual_step(1, b"\x05" * 3000, features, r, 0, MODEL)
+        decode_residual_step(1, b"\x05" * 3000, features, r, 0, MODEL, dependent=dependent)
     assert np.array_equal(r, before)
 
 
-@given(st.lists(st.binary(max_size=40), max_size=6), st.integers(0, 224))
-def test_any_payloads_give_symbols_or_a_format_error(payloads: list[bytes], level: int) -> None:
+@given(st.lists(st.binary(max_size=40), max_size=6), st.integers(0, 224), st.booleans())
+def test_any_payloads_give_symbols_or_a_format_error(
+    payloads: list[bytes], level: int, dependent: bool
+) -> None:
     try:
-        z, r = decode_chunk_partial(payloads, (1, 1), level, MODEL)
+        z, r = decode_chunk_partial(payloads, (1, 1), level, MODEL, dependent=dependent)
     except CorruptedError:
         return
     filled = [*payloads, *[b""] * 6]
-    assert encode_chunk(z, r, level, MODEL) == ChunkBytes(filled[0], (*filled[1:6],))
+    expected = ChunkBytes(filled[0], (*filled[1:6],))
+    assert encode_chunk(z, r, level, MODEL, dependent=dependent) == expected
 
 
-def test_estimates_are_the_lengths_of_the_payloads() -> None:
-    z, r = random_symbols(6, MODEL, 4, 6)
-    lengths = np.array([len(payload) for payload in encode_chunk(z, r, 111, MODEL)])
-    bits = estimate_bits(z, r, 111, MODEL)
+@DEPENDENT
+def test_estimates_are_the_lengths_of_the_payloads(dependent: bool) -> None:
+    z, r = symbols_of(6, dependent, 111, 4, 6)
+    lengths = np.array([len(payload) for payload in encode_chunk(z, r, 111, MODEL, dependent=dependent)])
+    bits = estimate_bits(z, r, 111, MODEL, dependent=dependent)
     assert bits.shape == (6,)
     assert np.abs(8 * lengths - bits).max() < 32
 
 
-def test_threads_may_share_a_model() -> None:
-    model = random_entropy_model(8)
-    chunks = [random_symbols(seed, model) for seed in range(12)]
+@DEPENDENT
+def test_the_symbols_of_a_chunk_cost_what_is_estimated(dependent: bool) -> None:
+    z, r = symbols_of(6, dependent, 111)
+    symbols, tables = coded_symbols(z, r, 111, MODEL, dependent=dependent)
+    assert symbols.shape == tables.shape == (z.size + r.size,)
+    assert bool(np.any(tables >= 64)) == dependent
+    bits = estimate_bits(z, r, 111, MODEL, dependent=dependent).sum()
+    assert MODEL.tables.cost_in_bits(symbols, tables).sum() == pytest.approx(bits)
+
+
+@DEPENDENT
+def test_threads_may_share_a_model(dependent: bool) -> None:
+    chunks = [symbols_of(seed, dependent, 140) for seed in range(12)]
 
     def there_and_back(chunk: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        return decode_chunk(encode_chunk(*chunk, 140, model), (2, 3), 140, model)
+        data = encode_chunk(*chunk, 140, MODEL, dependent=dependent)
+        return decode_chunk(data, (2, 3), 140, MODEL, dependent=dependent)
 
     with ThreadPoolExecutor(6) as pool:
         for chunk, decoded in zip(chunks, pool.map(there_and_back, chunks), strict=True):
@@ -190,16 +275,24 @@ def test_planes_that_do_not_fit_are_refused() -> None:
     ]
     for bad in planes:
         with pytest.raises(InputError):
-            encode_chunk(*bad, 0, MODEL)
+            encode_chunk(*bad, 0, MODEL, dependent=True)
         with pytest.raises(InputError):
-            estimate_bits(*bad, 0, MODEL)
+            estimate_bits(*bad, 0, MODEL, dependent=True)
+
+
+@DEPENDENT
+def test_residuals_between_the_points_of_their_quantisers_are_refused(dependent: bool) -> None:
+    z, r = symbols_of(0, dependent, 0)
+    r[4, 5, 6] += 1
+    with pytest.raises(InputError, match=r"multiples of 8|points of the quantiser"):
+        encode_chunk(z, r, 0, MODEL, dependent=dependent)
 
 
 def test_a_symbol_that_int16_has_but_the_format_has_not_is_refused() -> None:
     z, r = random_symbols(0, MODEL)
     r[0, 0, 0] = -32768
     with pytest.raises(InputError, match="-32768"):
-        encode_chunk(z, r, 0, MODEL)
+        encode_chunk(z, r, 0, MODEL, dependent=False)
 
 
 @pytest.mark.parametrize("shape", [(0, 1), (1, 0), (-1, 2)])
@@ -207,7 +300,7 @@ def test_grids_without_positions_are_refused(shape: tuple[int, int]) -> None:
     with pytest.raises(InputError, match="grid"):
         decode_hyper_latents(b"", shape, 0, MODEL)
     with pytest.raises(InputError, match="grid"):
-        decode_chunk_partial([], shape, 0, MODEL)
+        decode_chunk_partial([], shape, 0, MODEL, dependent=False)
 
 
 def test_a_model_without_tables_or_layers_is_refused() -> None:

@@ -53,7 +53,7 @@ def test_payloads_are_those_of_exact_integer_arithmetic(coded: list[tuple[int, i
 @given(st.integers(0, 2**32 - 1), st.floats(-3, 3))
 def test_any_frequencies_are_reproduced_exactly(seed: int, steepness: float) -> None:
     random = np.random.default_rng(seed)
-    half_widths = random.integers(0, 12, 64).astype(np.int16)
+    half_widths = random.integers(0, 12, 192).astype(np.int16)
     frequencies = [
         integer_frequencies(np.exp(random.normal(0, 10.0**steepness, 2 * int(half) + 2).clip(-300, 300)))
         for half in half_widths
@@ -156,7 +156,7 @@ def test_escapes_beyond_the_range_of_symbols_are_refused(symbol: int) -> None:
     half = 200
     side = [1] * half
     wide = Tables(
-        np.full(64, half, np.int16), np.tile(np.array([*side, 2**24 - 401, *side, 1], np.uint32), 64)
+        np.full(192, half, np.int16), np.tile(np.array([*side, 2**24 - 401, *side, 1], np.uint32), 192)
     )
     payload = reference.encode([0, symbol, 5], [7, 7, 7], wide)
     with pytest.raises(CorruptedError, match="magnitude"):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aecodec.entropy import IntegerScaleNetwork, group_of, positions_of, put_step, take_step
+from aecodec.entropy import EntropyModel, IntegerScaleNetwork, group_of, positions_of, put_step, take_step
 from aecodec.errors import InputError, ModelError
 from tests.entropy import reference
 from tests.entropy.helpers import Arrays, random_entropy_arrays, random_entropy_model, random_symbols
@@ -195,14 +195,17 @@ def test_a_step_sees_the_former_steps_and_nothing_else(step: int) -> None:
         assert not np.array_equal(network.step_indices(step, features, former, 50), expected)
 
 
-def test_signs_of_residuals_do_not_matter_and_magnitudes_end_at_255() -> None:
-    model = random_entropy_model(4)
+def test_signs_of_residuals_do_not_matter_and_magnitudes_end_at_2047() -> None:
+    arrays = random_entropy_arrays(4)
+    arrays["scales/magnitude_lut"] = (np.arange(2048) // 8).astype(np.uint8)
+    model = EntropyModel.from_arrays(arrays)
     network = model.scale_network
     z, r = random_symbols(4, model, scale=100.0)
     features = network.features(z, 50)
     expected = network.step_indices(3, features, r, 50)
     assert np.array_equal(network.step_indices(3, features, -r, 50), expected)
-    assert np.array_equal(network.step_indices(3, features, r.clip(-255, 255), 50), expected)
+    assert np.array_equal(network.step_indices(3, features, r.clip(-2047, 2047), 50), expected)
+    assert not np.array_equal(network.step_indices(3, features, r.clip(-1023, 1023), 50), expected)
 
 
 def test_indices_are_interpolated_between_the_nodes() -> None:

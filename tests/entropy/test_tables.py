@@ -46,26 +46,30 @@ def test_integer_frequencies_refuse_what_is_no_distribution(weights: list[float]
 
 def test_logistic_tables_are_symmetric() -> None:
     tables = logistic_tables()
-    for index in range(64):
+    for index in range(192):
         values = tables.table(index)[:-1].astype(np.int64)
         assert np.abs(values - values[::-1]).max() <= 1
 
 
+def entropy(tables: Tables, index: int) -> float:
+    p = tables.table(index) / 2**24
+    return float(-(p * np.log2(p)).sum())
+
+
 def test_logistic_tables_grow_wider_and_cost_more_with_the_index() -> None:
     tables = logistic_tables()
-    entropies = []
-    for index in range(64):
-        p = tables.table(index) / 2**24
-        entropies.append(-(p * np.log2(p)).sum())
-    assert np.all(np.diff(tables.half_width) >= 0)
-    assert np.all(np.diff(entropies) > 0)
-    assert entropies[0] < 0.001
-    assert entropies[63] == pytest.approx(np.log2(40) + 2 / np.log(2), abs=0.01)
+    for first in (0, 64, 128):
+        entropies = np.array([entropy(tables, index) for index in range(first, first + 64)])
+        assert np.all(np.diff(tables.half_width[first : first + 64]) >= 0)
+        assert np.all(np.diff(entropies) > -1e-6)
+        assert entropies[0] < 0.02
+        step = 1 if first == 0 else 1.25
+        assert entropies[63] == pytest.approx(np.log2(40 / step) + 2 / np.log(2), abs=0.01)
 
 
 def test_logistic_tables_leave_little_to_the_escape() -> None:
     tables = logistic_tables()
-    escapes = np.array([tables.table(index)[-1] for index in range(64)]) / 2**24
+    escapes = np.array([tables.table(index)[-1] for index in range(192)]) / 2**24
     assert (tables.half_width.min(), tables.half_width.max()) == (8, 400)
     assert escapes[tables.half_width < 400].max() < 1.1e-5
     assert escapes.max() < 1e-4
@@ -77,6 +81,20 @@ def test_logistic_tables_hold_the_masses_of_the_unit_bins() -> None:
     edges = np.arange(-half, half + 2) - 0.5
     masses = np.diff(1 / (1 + np.exp(-edges / scale)))
     assert logistic_tables().table(index)[:-1] / 2**24 == pytest.approx(masses, abs=1e-5)
+
+
+@pytest.mark.parametrize("quantiser", [0, 1])
+def test_tables_of_dependent_residuals_hold_the_masses_of_the_bins_around_their_points(
+    quantiser: int,
+) -> None:
+    index = 40
+    tables, scale = logistic_tables(), table_scales()[index]
+    table = 64 * (1 + quantiser) + index
+    symbols = np.arange(-int(tables.half_width[table]) - 1, int(tables.half_width[table]) + 2)
+    points = (2 * symbols - quantiser * np.sign(symbols)) * 5 / 8
+    edges = (points[1:] + points[:-1]) / 2
+    masses = np.diff(1 / (1 + np.exp(-edges / scale)))
+    assert tables.table(table)[:-1] / 2**24 == pytest.approx(masses, abs=1e-5)
 
 
 def test_a_blend_makes_the_tails_heavier() -> None:
@@ -98,13 +116,13 @@ def test_table_scales_refuse_bounds_out_of_order(bounds: tuple[float, float]) ->
 
 
 def test_fitted_tables_without_counts_are_the_prior() -> None:
-    fitted, prior = fitted_tables(np.zeros((64, 1001), np.int64)), logistic_tables()
+    fitted, prior = fitted_tables(np.zeros((192, 1001), np.int64)), logistic_tables()
     assert np.array_equal(fitted.half_width, prior.half_width)
     assert np.abs(fitted.frequencies.astype(np.int64) - prior.frequencies.astype(np.int64)).max() <= 1
 
 
 def test_fitted_tables_follow_many_counts() -> None:
-    histograms = np.zeros((64, 21), np.int64)
+    histograms = np.zeros((192, 21), np.int64)
     histograms[:, 8:13] = np.array([1, 2, 4, 2, 1]) * 10**9
     tables = fitted_tables(histograms)
     for index in (0, 30, 63):
@@ -114,7 +132,7 @@ def test_fitted_tables_follow_many_counts() -> None:
 
 
 def test_fitted_tables_are_symmetric_when_the_counts_are_not() -> None:
-    histograms = np.zeros((64, 21), np.int64)
+    histograms = np.zeros((192, 21), np.int64)
     histograms[:, 10] = 10**6
     histograms[:, 12] = 10**6
     values = fitted_tables(histograms).table(5)[:-1].astype(np.int64)
@@ -124,7 +142,7 @@ def test_fitted_tables_are_symmetric_when_the_counts_are_not() -> None:
 
 
 def test_fitted_tables_count_the_outermost_bins_as_escapes() -> None:
-    histograms = np.zeros((64, 21), np.int64)
+    histograms = np.zeros((192, 21), np.int64)
     histograms[:, 0] = histograms[:, 20] = 10**9
     tables = fitted_tables(histograms)
     assert tables.half_width[63] == 9
@@ -132,7 +150,7 @@ def test_fitted_tables_count_the_outermost_bins_as_escapes() -> None:
 
 
 def test_a_stronger_prior_moves_the_fit_towards_it() -> None:
-    histograms = np.zeros((64, 101), np.int64)
+    histograms = np.zeros((192, 101), np.int64)
     histograms[:, 50] = 1000
     weak, strong = fitted_tables(histograms, strength=1.0), fitted_tables(histograms, strength=1e5)
 
@@ -142,7 +160,7 @@ def test_a_stronger_prior_moves_the_fit_towards_it() -> None:
     assert zero(logistic_tables()) < zero(strong) < zero(weak)
 
 
-@pytest.mark.parametrize("shape", [(63, 21), (64, 20), (64, 3), (64,)])
+@pytest.mark.parametrize("shape", [(64, 21), (192, 20), (192, 3), (192,)])
 def test_fitted_tables_refuse_histograms_of_another_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="histograms"):
         fitted_tables(np.zeros(shape, np.int64))
@@ -150,12 +168,13 @@ def test_fitted_tables_refuse_histograms_of_another_shape(shape: tuple[int, ...]
 
 def test_fitted_tables_refuse_negative_counts() -> None:
     with pytest.raises(InputError):
-        fitted_tables(np.full((64, 21), -1))
+        fitted_tables(np.full((192, 21), -1))
 
 
 def test_tables_come_back_from_their_arrays() -> None:
-    tables = logistic_tables()
+    tables = logistic_tables(first_dependent=17)
     again = Tables.from_arrays(tables.to_arrays())
+    assert (again.first_dependent, type(again.first_dependent)) == (17, int)
     assert np.array_equal(again.half_width, tables.half_width)
     assert np.array_equal(again.frequencies, tables.frequencies)
 
@@ -169,7 +188,7 @@ def test_tables_keep_their_own_copy_that_nobody_can_change() -> None:
         tables.frequencies[0] = 5
 
 
-@pytest.mark.parametrize("name", ["tables/half_width", "tables/frequencies"])
+@pytest.mark.parametrize("name", ["tables/half_width", "tables/frequencies", "tables/first_dependent"])
 def test_a_missing_array_is_named(name: str) -> None:
     arrays = plain_tables().to_arrays()
     del arrays[name]
@@ -184,19 +203,34 @@ def test_malformed_tables_are_refused() -> None:
     zero[:2] = [0, frequencies[0] + frequencies[1]]
     moved[[0, -1]] += np.array([1, -1], np.int64).astype(np.uint32)
     negative, wide = half.copy(), half.copy()
-    negative[0], wide[63] = -1, 5000
+    negative[0], wide[191] = -1, 5000
     for bad in (
         (half, zero),
         (half, moved),
         (half, short),
         (negative, frequencies),
         (wide, frequencies),
-        (half[:63], frequencies),
+        (half[:64], frequencies),
         (half.astype(np.int32), frequencies),
         (half, frequencies.astype(np.int64)),
     ):
         with pytest.raises(ModelError):
             Tables(*bad)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        np.array(-1, np.int16),
+        np.array(65, np.int16),
+        np.array(17),
+        np.array([17], np.int16),
+        np.array(17, np.uint8),
+    ],
+)
+def test_a_first_dependent_index_that_is_none_is_refused(first: np.ndarray) -> None:
+    with pytest.raises(ModelError, match="first"):
+        Tables.from_arrays(plain_tables().to_arrays() | {"tables/first_dependent": first})
 
 
 def test_cost_is_the_logarithm_of_the_frequency() -> None:
@@ -224,12 +258,12 @@ def test_costs_add_up_to_the_length_of_the_payload() -> None:
 
 def test_bits_table_lists_the_costs_of_all_values() -> None:
     table = plain_tables().bits_table(40)
-    assert table.shape == (64, 81)
+    assert table.shape == (192, 81)
     assert table[20, 40 + 3] == plain_tables().cost_in_bits(3, 20)
     assert table[20, 40 - 33] == plain_tables().cost_in_bits(-33, 20)
 
 
-@pytest.mark.parametrize(("symbol", "index"), [(32768, 0), (-32768, 0), (0, 64), (0, -1)])
+@pytest.mark.parametrize(("symbol", "index"), [(32768, 0), (-32768, 0), (0, 192), (0, -1)])
 def test_cost_refuses_what_cannot_be_coded(symbol: int, index: int) -> None:
     with pytest.raises(InputError):
         plain_tables().cost_in_bits(symbol, index)

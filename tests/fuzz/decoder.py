@@ -161,13 +161,12 @@ def _reference_result(data: bytes, model: Any) -> tuple[str, Any]:
     sections = decoder.read_sections(data, header)
     decoder.demand(header.model_id == model.id, "unknown model", "")
     pieces = b"".join(sections[decoder.ALPHA])
-    alpha = decoder.read_alpha(pieces, header) if header.flags & 1 else None
+    alpha = decoder.read_alpha(pieces, header) if header.has_alpha else None
     digest = hashlib.sha256()
-    rows, columns = header.padded
     for number, (i, j) in enumerate(header.boxes):
-        h, w = (len(range(*part.indices(size // 64))) for part, size in ((i, rows), (j, columns)))
-        payloads = [sections[kind][number] for kind in decoder.CHUNK_KINDS]
-        for plane in decoder.decode_chunk(payloads, h, w, model, header.level):
+        h, w = i.stop - i.start, j.stop - j.start
+        stacks = [decoder.Stack(sections[kind][number]) for kind in decoder.CHUNK_KINDS]
+        for plane in decoder.decode_chunk(stacks, h, w, model, header.level, header.is_dependent):
             digest.update(plane.astype("<i2").tobytes())
     return digest.hexdigest(), alpha
 

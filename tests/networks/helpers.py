@@ -23,6 +23,7 @@ from aecodec.networks.scales import ScaleNetwork
 from aecodec.networks.transforms import LinearTransform, linear_transform_from_patches
 from aecodec.networks.weights import arrays_of
 from aecodec.training.data import PictureSet, draw_patches
+from aecodec.training.fitting import FIRST_DEPENDENT
 from aecodec.training.folder import write_model
 from tests.helpers import photograph
 
@@ -90,7 +91,7 @@ def random_symbols(
 
 def write_tiny_model(folder: Path) -> Model:
     """Write :func:`tiny_autoencoder` as a model folder, with logistic tables."""
-    arrays = arrays_of(tiny_autoencoder()) | logistic_tables().to_arrays()
+    arrays = arrays_of(tiny_autoencoder()) | logistic_tables(FIRST_DEPENDENT).to_arrays()
     return write_model(folder, TINY, arrays, {"data": "synthetic"})
 
 
@@ -117,9 +118,9 @@ def run_on_jax(folder: Path, given: Path, found: Path) -> dict[str, np.ndarray]:
 
 
 def magnitudes_seen(network: ScaleNetwork) -> np.ndarray:
-    """What the network's steps see of the residuals 0..32767, (32768,)."""
+    """What the network's steps see of the residuals 0..32767, in eighths, (32768,)."""
     features = np.zeros((1, 1, 32768, TINY.scale_feature_width), np.float32)
-    known = np.arange(32768, dtype=np.float32)[None, None, :, None]
+    known = np.arange(32768, dtype=np.float32)[None, None, :, None] / 8
     return numpy(network.step_inputs(features, known))[0, 0, :, -1]
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from aecodec.models import load_model_folder
 from aecodec.networks import layers
 from aecodec.networks.compilation import compiled
+from aecodec.residuals import ResidualCoder
 from aecodec.runtime.keras import KerasRuntime
 from aecodec.training.backends import Batch, DevicePictures, JaxTrainer, device_crops, make_trainer
 from aecodec.training.checkpoint import weights_of
@@ -50,14 +51,16 @@ def main(folder: Path, given_file: Path, found_file: Path) -> None:
 
 def run_model(runtime: KerasRuntime, given: dict[str, np.ndarray]) -> dict[str, Any]:
     """Latents, symbols, pixels."""
-    model = runtime.autoencoder
+    model, coder = runtime.autoencoder, ResidualCoder(runtime.model, runtime)
     analysis = compiled(model, model.analysis)
     found: dict[str, Any] = {"magnitudes": magnitudes_seen(model.scale_network)}
     for level in given["levels"].tolist():
         weights = model.level_weights(np.array([level]))
         found[f"latents {level}"] = numpy(analysis(given["pixels"][None], weights))[0]
-        found[f"z {level}"], found[f"r {level}"] = runtime.encode(given["pixels"], level)
-        found[f"decoded {level}"] = runtime.decode(given[f"z {level}"], given[f"r {level}"], level)
+        latents = runtime.analyse(given["pixels"], level)
+        found[f"z {level}"], found[f"r {level}"] = coder.quantise(latents, level)
+        reconstructed = coder.reconstruct(given[f"z {level}"], given[f"r {level}"], level)
+        found[f"decoded {level}"] = runtime.synthesise(reconstructed, level)
     return found
 
 

@@ -39,7 +39,8 @@ def test_the_twin_equals_the_integer_network_on_any_symbols(seed: int, level: in
     twin = scale_network(seed)
     exact = IntegerScaleNetwork.from_arrays(twin.export())
     z, r = random_symbols(3, 2, seed, scale=8.0)
-    r[0, 0, :8] = [32767, -32767, 255, 256, -254, 1, 0, -1]
+    r *= np.where(np.arange(r.shape[-1]) % 2, 8, 5).astype(np.int16)
+    r[0, 0, :8] = [32767, -32767, 2047, 2048, -2046, 1, 0, -1]
     weights = levels(level)
     hyper = numpy(twin.hyper_indices(weights))
     assert np.array_equal(hyper[0, 0, 0], exact.hyper_indices(level))
@@ -48,7 +49,7 @@ def test_the_twin_equals_the_integer_network_on_any_symbols(seed: int, level: in
     assert np.array_equal(numpy(twin_features)[0], features)
     known, used = np.zeros_like(r), set()
     for step in range(5):
-        seen = known[None].astype(np.float32) if step else None
+        seen = known[None].astype(np.float32) / 8 if step else None
         indices = numpy(twin.step_indices(step, twin_features, seen, weights))[0]
         expected = exact.step_indices(step, features, known, level)
         assert np.array_equal(take_step(indices, step), expected)
@@ -70,19 +71,22 @@ def test_the_twin_is_read_back_from_its_integers_without_loss() -> None:
 
 
 def test_the_twin_sees_magnitudes_as_the_lookup_table_has_them() -> None:
-    expected = magnitude_table()[np.minimum(np.arange(32768), 255)]
+    """Every magnitude in eighths."""
+    expected = magnitude_table()[np.minimum(np.arange(32768), 2047)]
     assert np.array_equal(magnitudes_seen(scale_network(0)), expected)
 
 
 def test_the_twin_sees_magnitudes_on_jax_too(on_jax: dict[str, np.ndarray]) -> None:
-    expected = magnitude_table()[np.minimum(np.arange(32768), 255)]
+    expected = magnitude_table()[np.minimum(np.arange(32768), 2047)]
     assert np.array_equal(on_jax["magnitudes"], expected)
 
 
 def test_magnitudes_grow_with_their_logarithm() -> None:
     table = magnitude_table()
     assert table.dtype == np.uint8
-    assert table[:4].tolist() == [0, 32, 51, 64]
+    assert table.shape == (2048,)
+    assert table[:32:8].tolist() == [0, 32, 51, 64]  # whole steps
+    assert table[:11:5].tolist() == [0, 22, 37]
     assert table[-1] == 255
     assert np.all(np.diff(table.astype(int)) >= 0)
 
@@ -106,7 +110,9 @@ def test_training_knows_the_scales_of_the_coders_tables() -> None:
     assert table_scales(SCALE_MIN, SCALE_MAX)[[0, -1]] == pytest.approx([SCALE_MIN, SCALE_MAX])
     values = np.arange(-6, 7)
     bits = numpy(logistic_bits(values[:, None].astype(np.float32), np.arange(64, dtype=np.float32)))
-    exact = logistic_tables(SCALE_MIN, SCALE_MAX).cost_in_bits(values[:, None], np.arange(64)[None, :])
+    exact = logistic_tables(scale_min=SCALE_MIN, scale_max=SCALE_MAX).cost_in_bits(
+        values[:, None], np.arange(64)[None, :]
+    )
     likely = exact < 12
     assert likely.sum() > 400
     np.testing.assert_allclose(bits[likely], exact[likely], atol=0.02, rtol=0.01)

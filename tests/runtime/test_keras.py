@@ -14,6 +14,7 @@ from aecodec.codec import decode, encode
 from aecodec.entropy import decode_chunk, encode_chunk
 from aecodec.errors import ModelError
 from aecodec.models import Model, load_model_folder
+from aecodec.residuals import ResidualCoder
 from aecodec.runtime import Runtime, open_runtime
 from aecodec.runtime.keras import build_autoencoder
 from tests.conftest import COMPARED_LEVELS
@@ -35,9 +36,10 @@ def assert_pixels_agree(found: np.ndarray, expected: np.ndarray) -> None:
 
 @pytest.mark.parametrize("level", COMPARED_LEVELS)
 def test_tensorflow_decodes_the_pixels_of_onnx_runtime(
-    level: int, runtime: Runtime, compared: dict[str, np.ndarray]
+    level: int, runtime: Runtime, tiny_model: Model, compared: dict[str, np.ndarray]
 ) -> None:
-    decoded = runtime.decode(compared[f"z {level}"], compared[f"r {level}"], level)
+    symbols = compared[f"z {level}"], compared[f"r {level}"]
+    decoded = runtime.synthesise(ResidualCoder(tiny_model, runtime).reconstruct(*symbols, level), level)
     assert decoded.dtype == np.float32
     assert_pixels_agree(decoded, compared[f"decoded {level}"])
 
@@ -51,9 +53,14 @@ def test_jax_decodes_the_pixels_of_onnx_runtime(
 
 @pytest.mark.parametrize("level", COMPARED_LEVELS)
 def test_all_runtimes_choose_the_same_symbols_but_for_ties(
-    level: int, runtime: Runtime, on_jax: dict[str, np.ndarray], compared: dict[str, np.ndarray]
+    level: int,
+    runtime: Runtime,
+    tiny_model: Model,
+    on_jax: dict[str, np.ndarray],
+    compared: dict[str, np.ndarray],
 ) -> None:
-    on_tensorflow = dict(zip("zr", runtime.encode(compared["pixels"], level), strict=True))
+    latents = runtime.analyse(compared["pixels"], level)
+    on_tensorflow = dict(zip("zr", ResidualCoder(tiny_model, runtime).quantise(latents, level), strict=True))
     for kind in "zr":
         expected = compared[f"{kind} {level}"]
         for found in (on_tensorflow[kind], on_jax[f"{kind} {level}"]):
@@ -69,8 +76,8 @@ def test_a_file_holds_the_same_symbols_for_every_runtime(
     for level in COMPARED_LEVELS:
         for symbols in (compared, on_jax):
             z, r = symbols[f"z {level}"], symbols[f"r {level}"]
-            coded = encode_chunk(z, r, level, tiny_model.entropy)
-            parsed = decode_chunk(coded, z.shape[:2], level, tiny_model.entropy)
+            coded = encode_chunk(z, r, level, tiny_model.entropy, dependent=True)
+            parsed = decode_chunk(coded, z.shape[:2], level, tiny_model.entropy, dependent=True)
             assert np.array_equal(parsed[0], z)
             assert np.array_equal(parsed[1], r)
 

@@ -18,7 +18,8 @@ pytest.importorskip("keras", reason="the graphs are compared with Keras")
 from aecodec.errors import ModelError
 from aecodec.models import Model, load_model_folder
 from aecodec.networks.layers import level_weights_of
-from aecodec.runtime import Runtime, StagedRuntime, open_runtime
+from aecodec.residuals import ResidualCoder
+from aecodec.runtime import RUNTIMES, Runtime, open_runtime
 from aecodec.runtime.keras import build_autoencoder
 from aecodec.runtime.onnx import OnnxRuntime
 from aecodec.windows import box_average
@@ -38,47 +39,69 @@ def copy_of(model: Model, folder: Path) -> Path:
     return shutil.copytree(model.folder, folder / "tiny")
 
 
+def decoded_by(runtime: Runtime, model: Model, compared: dict[str, np.ndarray], level: int) -> np.ndarray:
+    """Pixels of the compared symbols of a level."""
+    latents = ResidualCoder(model, runtime).reconstruct(compared[f"z {level}"], compared[f"r {level}"], level)
+    return runtime.synthesise(latents, level)
+
+
 @pytest.mark.parametrize("level", COMPARED_LEVELS)
-def test_the_decoder_graph_gives_the_pixels_of_keras(
+def test_the_decoder_gives_the_pixels_of_keras(
     level: int, tiny_model: Model, compared: dict[str, np.ndarray]
 ) -> None:
     model = build_autoencoder(tiny_model)
-    symbols = (compared[f"{kind} {level}"][None].astype(np.float32) for kind in "zr")
-    pixels = numpy(model.decode(*symbols, model.level_weights(np.array([level]))))[0]
+    z, r = (compared[f"{kind} {level}"][None].astype(np.float32) for kind in "zr")
+    pixels = numpy(model.decode(z, r / 8, model.level_weights(np.array([level]))))[0]
     assert np.abs(pixels - compared[f"decoded {level}"]).max() < 1e-2
 
 
 @pytest.mark.parametrize("level", COMPARED_LEVELS)
-def test_the_encoder_graph_gives_the_symbols_of_keras(
-    level: int, tiny_model: Model, compared: dict[str, np.ndarray]
+def test_every_stage_gives_what_keras_gives(
+    level: int, runtime: Runtime, tiny_model: Model, compared: dict[str, np.ndarray]
 ) -> None:
-    """But for ties: values near a half are rounded to either side, and the steps behind them follow."""
     model = build_autoencoder(tiny_model)
-    symbols = model.encode(compared["pixels"][None], model.level_weights(np.array([level])))
-    for kind, expected in zip("zr", symbols, strict=True):
-        found = compared[f"{kind} {level}"]
-        assert found.dtype == np.int16
-        difference = np.abs(found - numpy(expected)[0])
-        assert difference.max() <= 1
-        assert np.mean(difference != 0) < 1e-3
-        assert len(np.unique(found)) > 3
+    weights = model.level_weights(np.array([level]))
+    latents = runtime.analyse(compared["pixels"], level)
+    np.testing.assert_allclose(
+        latents, numpy(model.analysis(compared["pixels"][None], weights))[0], atol=1e-3
+    )
+    z = runtime.hyper_latents(latents, level)
+    assert z.dtype == np.int16
+    assert np.mean(z != numpy(model.hyper_latents(latents[None], weights))[0]) < 1e-2
+    assert len(np.unique(z)) > 3
+    features = runtime.hyper_features(z, level)
+    expected = model.hyper_features(z[None].astype(np.float32), weights)
+    for step in range(5):
+        known = latents if step else None
+        features, means = runtime.predict_step(step, features, known, level)
+        seen = None if known is None else known[None]
+        expected, expected_means = model.predict_step(step, expected, seen, weights)
+        assert means.shape == latents.shape
+        assert means.dtype == np.float32
+        np.testing.assert_allclose(means, numpy(expected_means)[0], atol=1e-4)
+    pixels = numpy(model.synthesise(latents[None], weights))[0]
+    assert np.abs(runtime.synthesise(latents, level) - pixels).max() < 1e-2
 
 
 def test_shapes_follow_the_picture(runtime: Runtime, tiny_model: Model) -> None:
     for rows, columns in ((1, 1), (2, 1), (1, 3)):
         pixels = np.full((64 * rows, 64 * columns, 3), 100, np.float32)
-        z, r = runtime.encode(pixels, 150)
+        latents = runtime.analyse(pixels, 150)
+        assert latents.shape == (4 * rows, 4 * columns, tiny_model.latent_channels)
+        z = runtime.hyper_latents(latents, 150)
         assert z.shape == (rows, columns, tiny_model.hyper_channels)
-        assert r.shape == (4 * rows, 4 * columns, tiny_model.latent_channels)
-        decoded = runtime.decode(z, r, 150)
+        _, means = runtime.predict_step(0, runtime.hyper_features(z, 150), None, 150)
+        assert means.shape == latents.shape
+        decoded = runtime.synthesise(means, 150)
         assert decoded.shape == pixels.shape
         assert decoded.dtype == np.float32
 
 
-def test_symbols_stay_inside_of_16_bits(runtime: Runtime) -> None:
-    wild = np.where(np.indices((64, 64)).sum(axis=0)[..., None] % 2, 1e6, -1e6)
-    z, r = runtime.encode(np.broadcast_to(wild, (64, 64, 3)).astype(np.float32), 224)
-    assert max(np.abs(z.astype(int)).max(), np.abs(r.astype(int)).max()) == 32767
+def test_hyper_latents_stay_inside_of_16_bits(runtime: Runtime, tiny_model: Model) -> None:
+    wild = np.where(np.indices((4, 4)).sum(axis=0)[..., None] % 2, 1e8, -1e8)
+    latents = np.broadcast_to(wild, (4, 4, tiny_model.latent_channels)).astype(np.float32)
+    z = runtime.hyper_latents(latents, 224)
+    assert np.abs(z.astype(int)).max() == 32767
 
 
 def test_level_weights_are_those_of_the_networks(tiny_model: Model) -> None:
@@ -87,12 +110,14 @@ def test_level_weights_are_those_of_the_networks(tiny_model: Model) -> None:
     assert np.array_equal(found, level_weights_of(np.arange(225), 8, 32))
 
 
-def test_threads_share_a_runtime(runtime: Runtime, compared: dict[str, np.ndarray]) -> None:
+def test_threads_share_a_runtime(
+    runtime: Runtime, tiny_model: Model, compared: dict[str, np.ndarray]
+) -> None:
     levels = [*COMPARED_LEVELS] * 4
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda level: runtime.encode(compared["pixels"], level)[1], levels))
-    for level, r in zip(levels, found, strict=True):
-        assert np.array_equal(r, compared[f"r {level}"])
+        found = list(pool.map(lambda level: decoded_by(runtime, tiny_model, compared, level), levels))
+    for level, pixels in zip(levels, found, strict=True):
+        assert np.array_equal(pixels, compared[f"decoded {level}"])
 
 
 def test_weights_outlive_what_they_were_read_from(
@@ -101,11 +126,10 @@ def test_weights_outlive_what_they_were_read_from(
     copy = copy_of(tiny_model, tmp_path)
     runtime = OnnxRuntime(load_model_folder(copy))
     level = COMPARED_LEVELS[0]
-    symbols = compared[f"z {level}"], compared[f"r {level}"], level
-    first = runtime.decode(*symbols)
+    first = decoded_by(runtime, tiny_model, compared, level)
     shutil.rmtree(copy)
     gc.collect()
-    assert np.array_equal(runtime.decode(*symbols), first)
+    assert np.array_equal(decoded_by(runtime, tiny_model, compared, level), first)
     assert np.array_equal(first, compared[f"decoded {level}"])
 
 
@@ -113,22 +137,34 @@ def test_decoding_reads_no_encoder(
     tiny_model: Model, compared: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     copy = copy_of(tiny_model, tmp_path)
-    (copy / "encoder.onnx").unlink()
+    for name in ("analysis", "hyper_analysis"):
+        (copy / f"{name}.onnx").unlink()
     runtime = OnnxRuntime(load_model_folder(copy))
     level = COMPARED_LEVELS[0]
-    decoded = runtime.decode(compared[f"z {level}"], compared[f"r {level}"], level)
-    assert np.array_equal(decoded, compared[f"decoded {level}"])
-    with pytest.raises(ModelError, match=r"encoder\.onnx.*reinstall"):
-        runtime.encode(compared["pixels"], level)
+    runtime.load_decoder(synthesis=True)
+    assert np.array_equal(decoded_by(runtime, tiny_model, compared, level), compared[f"decoded {level}"])
+    with pytest.raises(ModelError, match=r"analysis\.onnx.*reinstall"):
+        runtime.analyse(compared["pixels"], level)
+
+
+def test_a_preview_reads_no_synthesis(
+    tiny_model: Model, compared: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    copy = copy_of(tiny_model, tmp_path)
+    (copy / "synthesis.onnx").unlink()
+    runtime = OnnxRuntime(load_model_folder(copy))
+    runtime.load_decoder(synthesis=False)
+    with pytest.raises(ModelError, match=r"synthesis\.onnx.*reinstall"):
+        runtime.load_decoder(synthesis=True)
 
 
 def test_a_damaged_graph_is_a_model_error(
     tiny_model: Model, compared: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     copy = copy_of(tiny_model, tmp_path)
-    (copy / "encoder.onnx").write_bytes(DAMAGED)
-    with pytest.raises(ModelError, match=r"encoder\.onnx"):
-        OnnxRuntime(load_model_folder(copy)).encode(compared["pixels"], 0)
+    (copy / "analysis.onnx").write_bytes(DAMAGED)
+    with pytest.raises(ModelError, match=r"analysis\.onnx"):
+        OnnxRuntime(load_model_folder(copy)).analyse(compared["pixels"], 0)
 
 
 def test_damaged_arrays_are_told_as_such(
@@ -137,35 +173,18 @@ def test_damaged_arrays_are_told_as_such(
     copy = copy_of(tiny_model, tmp_path)
     (copy / "arrays.npz").write_bytes(DAMAGED)
     with pytest.raises(ModelError, match="arrays") as caught:
-        OnnxRuntime(load_model_folder(copy)).encode(compared["pixels"], 0)
+        OnnxRuntime(load_model_folder(copy)).analyse(compared["pixels"], 0)
     assert "onnxruntime" not in str(caught.value)
 
 
 @pytest.fixture(scope="module")
-def wide(runtime: OnnxRuntime) -> tuple[np.ndarray, np.ndarray]:
-    """Symbols of 512 x 448 pixels of a picture."""
-    z, r = runtime.encode(photograph(448, 512).astype(np.float32), 150)
-    return z, r
+def wide(runtime: Runtime) -> np.ndarray:
+    """Latents of 512 x 448 pixels of a picture."""
+    return runtime.analyse(photograph(448, 512).astype(np.float32), 150)
 
 
-def test_stages_give_what_the_whole_decoder_gives(tiny_model: Model, compared: dict[str, np.ndarray]) -> None:
-    runtime = OnnxRuntime(tiny_model)
-    assert isinstance(runtime, StagedRuntime)
-    model = build_autoencoder(tiny_model)
-    level = COMPARED_LEVELS[1]
-    z, r = compared[f"z {level}"], compared[f"r {level}"]
-    latents = runtime.predict(z, r, level)
-    assert latents.shape == r.shape
-    symbols = (symbol[None].astype(np.float32) for symbol in (z, r))
-    pixels = numpy(model.decode(*symbols, model.level_weights(np.array([level]))))[0]
-    assert np.abs(runtime.synthesise(latents, level) - pixels).max() < 1e-2
-
-
-def test_the_synthesis_sees_no_further_than_its_halo(
-    runtime: OnnxRuntime, wide: tuple[np.ndarray, np.ndarray]
-) -> None:
-    latents = runtime.predict(*wide, 150)
-    whole = runtime.synthesise(latents, 150)
+def test_the_synthesis_sees_no_further_than_its_halo(runtime: Runtime, wide: np.ndarray) -> None:
+    latents, whole = wide, runtime.synthesise(wide, 150)
     halo = runtime.synthesis_halo // 16
     top, left, size = halo + 1, halo + 2, 3
     part = runtime.synthesise(latents[1 : top + size + halo, 2 : left + size + halo], 150)
@@ -178,11 +197,12 @@ def test_the_synthesis_sees_no_further_than_its_halo(
     assert np.abs(nearer[: 16 * size] - part[16 : 16 * (1 + size), 16:]).max() > 0
 
 
+@pytest.mark.parametrize("name", RUNTIMES)
 @pytest.mark.parametrize("scale", [8, 16])
 def test_a_preview_is_the_mean_of_the_linear_part(
-    scale: int, runtime: OnnxRuntime, tiny_model: Model, wide: tuple[np.ndarray, np.ndarray]
+    scale: int, name: str, tiny_model: Model, wide: np.ndarray
 ) -> None:
-    latents = runtime.predict(*wide, 150)
+    latents = wide
     kernel, bias = (
         np.asarray(tiny_model.arrays[f"synthesis/shortcut/map/{name}"], np.float32)
         for name in ("kernel", "bias")
@@ -191,18 +211,19 @@ def test_a_preview_is_the_mean_of_the_linear_part(
     patches = (0.64 * latents) @ kernel + bias + 127.5
     pixels = patches.reshape(rows, columns, 16, 16, 3).transpose(0, 2, 1, 3, 4)
     expected = box_average(pixels.reshape(16 * rows, 16 * columns, 3), scale)
-    assert np.abs(runtime.preview(latents, scale) - expected).max() < 1e-2
+    found = open_runtime(name, tiny_model).preview(latents, scale)
+    assert np.abs(found - expected).max() < 1e-2
 
 
-@pytest.mark.parametrize("graph", ["prediction.onnx", "synthesis.onnx"])
-def test_half_a_decoder_is_a_model_error(
+@pytest.mark.parametrize("graph", ["hyper_synthesis.onnx", "step_2.onnx", "synthesis.onnx"])
+def test_a_part_of_a_decoder_is_a_model_error(
     graph: str, tiny_model: Model, compared: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     copy = copy_of(tiny_model, tmp_path)
     (copy / graph).unlink()
-    level = COMPARED_LEVELS[0]
+    runtime = OnnxRuntime(load_model_folder(copy))
     with pytest.raises(ModelError, match=rf"{graph}.*reinstall"):
-        OnnxRuntime(load_model_folder(copy)).decode(compared[f"z {level}"], compared[f"r {level}"], level)
+        decoded_by(runtime, tiny_model, compared, COMPARED_LEVELS[0])
 
 
 def test_graphs_take_pointwise_kernels_as_filters(tiny_model: Model) -> None:

@@ -14,7 +14,6 @@ from aecodec.entropy import IntegerScaleNetwork
 from aecodec.errors import ModelError
 from aecodec.models import Model
 from aecodec.networks.autoencoder import Autoencoder
-from aecodec.runtime import open_runtime
 from aecodec.runtime.keras import build_autoencoder
 from aecodec.training.checks import check_runtimes, check_twin
 from tests.helpers import photograph
@@ -53,11 +52,11 @@ def test_one_altered_layer_is_found(model: Autoencoder, name: str, where: str) -
 
 
 def test_runtimes_of_the_same_weights_pass(tiny_model: Model, model: Autoencoder) -> None:
-    check_runtimes(open_runtime("onnx", tiny_model), model, photograph(64, 128))
+    check_runtimes(tiny_model, model, photograph(64, 128))
 
 
 def test_a_runtime_of_other_weights_is_found(tiny_model: Model, model: Autoencoder) -> None:
     bias = model.synthesis.leave.bias
     bias.assign(np.asarray(bias) + 0.01)
     with pytest.raises(ModelError, match="expected onnx and keras to agree"):
-        check_runtimes(open_runtime("onnx", tiny_model), model, photograph(64, 128))
+        check_runtimes(tiny_model, model, photograph(64, 128))

@@ -12,7 +12,7 @@ from aecodec.training.device import device_limit, operations_per_pixel
 
 
 def test_a_step_needs_three_passes_over_both_transforms() -> None:
-    """A step of `base` on a pixel: about 88,000 multiplications forward, and twice that backward."""
+    """A step of `base` on a pixel: about 84,000 multiplications forward, and twice that backward."""
     assert 5e5 < operations_per_pixel(PRESETS["base"]) < 5.6e5
     assert operations_per_pixel(PRESETS["tiny"]) < operations_per_pixel(PRESETS["small"]) / 10
 

@@ -27,6 +27,7 @@ from aecodec.training.checkpoint import part, read_checkpoint
 from aecodec.training.data import PictureSet, load_pictures
 from aecodec.training.export import blended, export
 from aecodec.training.export import command as export_command
+from aecodec.training.fitting import FIRST_DEPENDENT
 from aecodec.training.graphs import halos
 from aecodec.training.train import command as train_command
 from tests.helpers import photograph
@@ -98,7 +99,9 @@ def test_the_manifest_accounts_for_training_and_results(loop: Loop) -> None:
     assert manifest["training"]["pictures"] == 3
     assert manifest["training"]["held_out_pictures"] == 1
     assert manifest["training"]["data"] == "synthetic"
-    assert 64 <= manifest["halo"]["encoder"] <= halos(TINY)["encoder"]
+    assert manifest["halo"]["analysis"] == halos(TINY)["analysis"]
+    assert 64 <= manifest["halo"]["decoder"] <= halos(TINY)["decoder"]
+    assert loop.model.entropy.tables.first_dependent == FIRST_DEPENDENT
     rows = manifest["results"]["held_out"]
     assert [row["level"] for row in rows] == [0, 32, 64, 96, 128, 160, 192, 224]
     assert [row["psnr"] for row in rows] == sorted(row["psnr"] for row in rows)

@@ -2,52 +2,62 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-pytest.importorskip("keras", reason="encoding is done by Keras")
+pytest.importorskip("keras", reason="a model is built with Keras")
 pytest.importorskip("onnx", reason="held-out pictures pass through ONNX graphs")
 
-from aecodec.entropy import EntropyModel, encode_chunk, fitted_tables
+from aecodec.entropy import fitted_tables
 from aecodec.models import Model
-from aecodec.runtime import open_runtime
 from aecodec.training.fitting import (
+    FIRST_DEPENDENT,
     HISTOGRAM_LIMIT,
+    count_symbols,
     measure_held_out,
     quality_levels,
     symbol_histograms,
 )
-from tests.networks.helpers import random_symbols
+from aecodec.training.folder import write_model
+from tests.networks.helpers import TINY
 from tests.training.pictures import picture_set
 
 
-def test_every_symbol_is_counted_once_under_its_table(tiny_model: Model) -> None:
-    z, r = random_symbols(2, 3)
-    r[0, 0, 0] = 32767
-    counts = symbol_histograms(z, r, 100, tiny_model.entropy.scale_network)
-    assert counts.shape == (64, 2 * HISTOGRAM_LIMIT + 1)
-    assert counts.sum() == z.size + r.size
-    assert counts[:, -1].sum() == 1
-    values = np.concatenate([z.ravel(), r.ravel()]).astype(int).clip(-HISTOGRAM_LIMIT, HISTOGRAM_LIMIT)
-    assert np.array_equal(
-        counts.sum(axis=0), np.bincount(values + HISTOGRAM_LIMIT, minlength=counts.shape[1])
-    )
+def test_every_symbol_is_counted_once_under_its_table() -> None:
+    symbols = np.array([0, 0, -1, 1000, -1000, HISTOGRAM_LIMIT], np.int32)
+    tables = np.array([3, 3, 3, 191, 191, 0], np.int32)
+    counts = symbol_histograms(symbols, tables)
+    assert counts.shape == (192, 2 * HISTOGRAM_LIMIT + 1)
+    assert counts.sum() == 6
+    assert counts[3, HISTOGRAM_LIMIT - 1 : HISTOGRAM_LIMIT + 1].tolist() == [1, 2]
+    assert counts[191, [0, -1]].tolist() == [1, 1]
+    assert counts[0, -1] == 1
 
 
-def test_tables_that_fit_the_symbols_make_them_shorter(tiny_model: Model) -> None:
-    z, r = random_symbols(2, 3)
-    network = tiny_model.entropy.scale_network
-    fitted = EntropyModel(fitted_tables(symbol_histograms(z, r, 100, network)), network)
-    sizes = [sum(map(len, encode_chunk(z, r, 100, model))) for model in (tiny_model.entropy, fitted)]
-    assert sizes[1] < sizes[0]
+def test_all_symbols_of_random_crops_are_counted(tiny_model: Model) -> None:
+    counts = count_symbols(tiny_model, picture_set((200, 130)), 3)
+    sides = 128 // 64
+    positions = sides**2 * (tiny_model.hyper_channels + 16 * tiny_model.latent_channels)
+    assert counts.sum() == 3 * positions
+    assert np.array_equal(counts, count_symbols(tiny_model, picture_set((200, 130)), 3))
+
+
+def test_tables_that_fit_the_symbols_make_them_shorter(tiny_model: Model, tmp_path: Path) -> None:
+    pictures = picture_set((128, 128))
+    fitted = fitted_tables(count_symbols(tiny_model, pictures, 8), FIRST_DEPENDENT)
+    arrays = {**tiny_model.arrays, **fitted.to_arrays()}
+    other = write_model(tmp_path / "fitted", TINY, arrays)
+    rows = measure_held_out((other, tiny_model), pictures, (97,))
+    better, plain = rows[0]["bits_per_pixel"]
+    assert 0 < better < plain
 
 
 def test_held_out_pictures_are_measured_at_every_level(tiny_model: Model) -> None:
     pictures = picture_set((130, 200), (128, 128))
-    model = tiny_model.entropy
-    rows = measure_held_out(open_runtime("onnx", tiny_model), (model, model), pictures, (0, 120, 224))
+    rows = measure_held_out((tiny_model, tiny_model), pictures, (0, 120, 224))
     assert [row["level"] for row in rows] == [0, 120, 224]
     assert all(20 < row["psnr"] < 60 for row in rows)
     assert rows[0]["bits_per_pixel"] < rows[1]["bits_per_pixel"] < rows[2]["bits_per_pixel"]

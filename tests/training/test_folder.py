@@ -13,13 +13,13 @@ pytest.importorskip("onnx", reason="a folder holds ONNX graphs")
 
 from aecodec.models import Model, model_id_of, read_registry
 from aecodec.training.folder import register, write_manifest, write_model
-from aecodec.training.graphs import encoder_graph, halos, prediction_graph, synthesis_graph, synthesis_halo
+from aecodec.training.graphs import halos, model_graphs, synthesis_halo
 from tests.networks.helpers import TINY
 
 
 def test_a_folder_holds_the_files_of_a_model(tiny_model: Model) -> None:
     names = sorted(path.name for path in tiny_model.folder.iterdir())
-    assert names == ["arrays.npz", "encoder.onnx", "model.json", "prediction.onnx", "synthesis.onnx"]
+    assert names == sorted(["arrays.npz", "model.json", *(f"{name}.onnx" for name in model_graphs(TINY))])
 
 
 def test_the_manifest_describes_the_model(tiny_model: Model) -> None:
@@ -32,10 +32,12 @@ def test_the_manifest_describes_the_model(tiny_model: Model) -> None:
     assert manifest["lambdas"] == {"min": TINY.lambda_min, "max": TINY.lambda_max}
     assert manifest["quality_levels"][0] == 0
     assert manifest["quality_levels"][-1] == 224
-    assert manifest["kmac_per_pixel"]["decoder"] == pytest.approx(
-        prediction_graph(TINY).kmac_per_pixel + synthesis_graph(TINY).kmac_per_pixel, abs=0.01
-    )
-    assert manifest["graph_weights"]["encoder.onnx"] == list(encoder_graph(TINY).weights)
+    graphs = model_graphs(TINY)
+    costs = {name: graph.kmac_per_pixel for name, graph in graphs.items()}
+    total, ends = sum(costs.values()), costs["analysis"] + costs["hyper_analysis"]
+    assert manifest["kmac_per_pixel"]["encoder"] == pytest.approx(total - costs["synthesis"], abs=0.01)
+    assert manifest["kmac_per_pixel"]["decoder"] == pytest.approx(total - ends, abs=0.01)
+    assert manifest["graph_weights"] == {f"{name}.onnx": list(graphs[name].weights) for name in graphs}
     assert manifest["training"] == {"data": "synthetic"}
 
 
@@ -54,7 +56,7 @@ def test_a_folder_is_written_again_in_place(tiny_model: Model, tmp_path: Path) -
     arrays["synthesis/enter/bias"] = arrays["synthesis/enter/bias"] + 1
     second = write_model(tmp_path / "again", TINY, arrays)
     assert first.model_id == tiny_model.model_id != second.model_id
-    assert len(list((tmp_path / "again").iterdir())) == 5
+    assert len(list((tmp_path / "again").iterdir())) == 2 + len(model_graphs(TINY))
     third = write_manifest(second.folder, {**second.manifest, "results": {"psnr": 40.5}})
     assert third.model_id == second.model_id
     assert third.manifest["results"] == {"psnr": 40.5}

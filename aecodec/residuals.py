@@ -1,0 +1,184 @@
+"""Latents <-> hyper-latents and residuals of a chunk, step by step.
+
+A step predicts a part of the latents from what the former steps reconstructed; what the prediction misses is
+quantised, and coded. Encoder and decoder walk the same way, and see nothing beyond the chunk: so what the
+encoder quantises depends on what it has coded before, exactly as the decoder will know it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aecodec.entropy import RESIDUAL_UNIT, ChunkBytes, ChunkEncoder, put_step, take_step
+from aecodec.entropy.scales import STEP_COUNT
+from aecodec.errors import ModelError
+from aecodec.models import Model
+from aecodec.quantisation import Quantiser
+from aecodec.runtime import Runtime
+
+__all__ = ["CodedChunk", "ResidualCoder"]
+
+_LOG_GAIN_LIMIT = 12.0
+_HYPER_CELL = 4  # positions of latents along each side of one of hyper-latents
+_Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class CodedChunk:
+    """What a chunk is coded as.
+
+    Attributes:
+        z: hyper-latents, int16 (h, w, hyper channels).
+        r: residuals, int16 (4 * h, 4 * w, latent channels), in eighths of a quantisation step.
+        data: their bytes.
+        latents: float32, shaped as r, as a decoder will reconstruct them.
+    """
+
+    z: NDArray[np.int16]
+    r: NDArray[np.int16]
+    data: ChunkBytes
+    latents: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualCoder:
+    """Codes the latents of chunks. Threads may share it.
+
+    Attributes:
+        model: whose latents they are.
+        runtime: computes the prediction.
+    """
+
+    model: Model
+    runtime: Runtime
+
+    def encode(
+        self, latents: _Float, level: int, *, dependent: bool = True, z: NDArray[np.int16] | None = None
+    ) -> CodedChunk:
+        """Code the latents of a chunk.
+
+        Args:
+            latents: float32 (4 * h, 4 * w, latent channels).
+            level: 0..224.
+            dependent: whether to quantise with dependent quantisers where the tables provide for it.
+            z: hyper-latents to take instead of those of these latents.
+
+        Raises:
+            ModelError: a graph gives arrays of other shapes than the model says.
+        """
+        z = self.hyper_latents(latents, level) if z is None else z
+        encoder = ChunkEncoder(z, level, self.model.entropy, dependent=dependent)
+        quantiser = self._quantisers[dependent]
+        gain = _gain_of(self._at_level("encoder/log_gain", level))
+        strength = self._at_level("encoder/rounding_strength", level)
+        r = np.zeros(latents.shape, np.int16)
+
+        def quantise(step: int, means: _Float) -> None:
+            indices = encoder.indices(step, r)
+            scaled = (take_step(latents, step) - take_step(means, step)) * _of_step(gain, step, r.shape)
+            strengths = _of_step(strength, step, r.shape)
+            residuals = quantiser.quantise(scaled.ravel(), indices, strengths.ravel())
+            put_step(r, step, residuals.reshape(scaled.shape))
+            encoder.encode_step(step, indices, residuals)
+
+        reconstructed = self._walk(z, r, level, quantise)
+        return CodedChunk(z, r, encoder.result(), reconstructed)
+
+    def hyper_latents(self, latents: _Float, level: int) -> NDArray[np.int16]:
+        """The hyper-latents (h, w, hyper channels) of the latents of a chunk.
+
+        Raises:
+            ModelError: the graph gives an array of another shape than the model says.
+        """
+        rows, columns, _ = latents.shape
+        z = self.runtime.hyper_latents(latents, level)
+        expected = (rows // _HYPER_CELL, columns // _HYPER_CELL, self.model.hyper_channels)
+        self._check("hyper-latents", z, expected)
+        return z
+
+    def step_sizes(self, level: int) -> _Float:
+        """(latent channels,): how much of a latent a quantisation step is."""
+        return _gain_of(self._at_level("log_inverse_gain", level))
+
+    def quantise(
+        self, latents: _Float, level: int, *, dependent: bool = True
+    ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+        """The symbols alone: ``(z, r)`` of :meth:`encode`."""
+        coded = self.encode(latents, level, dependent=dependent)
+        return coded.z, coded.r
+
+    def reconstruct(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> _Float:
+        """The latents of a chunk, or of a rectangle of it: the decoder's way.
+
+        Args:
+            z: as of :class:`CodedChunk`.
+            r: as of :class:`CodedChunk`.
+            level: 0..224.
+
+        Returns:
+            float32 (4 * h, 4 * w, latent channels).
+
+        Raises:
+            ModelError: a graph gives arrays of other shapes than the model says.
+        """
+        return self._walk(z, r, level, None)
+
+    def _walk(
+        self,
+        z: NDArray[np.int16],
+        r: NDArray[np.int16],
+        level: int,
+        quantise: Callable[[int, _Float], None] | None,
+    ) -> _Float:
+        """Reconstruct step by step; ``quantise``, if any, fills in the residuals of a step by its means."""
+        step_size = self.step_sizes(level) / np.float32(RESIDUAL_UNIT)
+        latents = np.zeros(r.shape, np.float32)
+        features = self.runtime.hyper_features(z, level)
+        for step in range(STEP_COUNT):
+            features, means = self.runtime.predict_step(step, features, latents if step else None, level)
+            self._check("predicted latents", means, r.shape)
+            if quantise is not None:
+                quantise(step, means)
+            residuals = take_step(r, step) * _of_step(step_size, step, r.shape)
+            put_step(latents, step, take_step(means, step) + residuals)
+        return latents
+
+    def _check(self, what: str, found: NDArray[np.generic], expected: tuple[int, ...]) -> None:
+        if found.shape != expected:
+            raise ModelError(
+                f"Expected the graphs of model {self.model.name} to give {what} of shape {expected}. "
+                f"Found: {found.shape}. Install the model again"
+            )
+
+    @cached_property
+    def _quantisers(self) -> dict[bool, Quantiser]:
+        tables = self.model.entropy.tables
+        return {dependent: Quantiser(tables, dependent=dependent) for dependent in (False, True)}
+
+    @cached_property
+    def _tables(self) -> dict[str, _Float]:
+        names = ("log_inverse_gain", "encoder/log_gain", "encoder/rounding_strength")
+        return {name: np.asarray(self.model.arrays[f"{name}/rows"], np.float32) for name in names}
+
+    def _at_level(self, name: str, level: int) -> _Float:
+        """(latent channels,): a table of the level, interpolated linearly between its nodes."""
+        rows = self._tables[name]
+        sublevels = (self.model.level_count - 1) // (len(rows) - 1)
+        node, sublevel = divmod(level, sublevels)
+        fraction = np.float32(sublevel / sublevels)
+        values: _Float = (1 - fraction) * rows[node] + fraction * rows[min(node + 1, len(rows) - 1)]
+        return values
+
+
+def _gain_of(log_gain: _Float) -> _Float:
+    return np.exp(np.clip(log_gain, -_LOG_GAIN_LIMIT, _LOG_GAIN_LIMIT))
+
+
+def _of_step(vector: _Float, step: int, shape: tuple[int, ...]) -> _Float:
+    """A vector (latent channels,) as a plane of the step's residuals, for planes of this shape."""
+    return take_step(np.broadcast_to(vector, shape), step)

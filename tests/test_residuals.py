@@ -1,0 +1,192 @@
+"""The walk through the five steps: encoder and decoder get the same latents, chunk by chunk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from aecodec.entropy import RESIDUAL_UNIT, decode_chunk, put_step, take_step
+from aecodec.errors import ModelError
+from aecodec.models import Model, load_model_folder
+from aecodec.residuals import ResidualCoder
+from aecodec.runtime import open_runtime
+from tests.helpers import LATENT_CHANNELS, CosineRuntime, model_arrays, photograph, write_model
+
+DEPENDENT = pytest.mark.parametrize("dependent", [False, True])
+LEVELS = pytest.mark.parametrize("level", [0, 100, 224])
+
+
+class Noting(CosineRuntime):
+    """Keeps what was known in each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: list[NDArray[np.float32]] = []
+
+    def predict_step(self, step: int, features: Any, known: Any, level: int) -> Any:
+        self.known.append(np.zeros(0, np.float32) if known is None else known.copy())
+        return super().predict_step(step, features, known, level)
+
+
+@pytest.fixture(scope="module")
+def coder(cosine_model: Model) -> ResidualCoder:
+    return ResidualCoder(cosine_model, CosineRuntime())
+
+
+def latents_of(height: int = 192, width: int = 128, seed: int = 0) -> NDArray[np.float32]:
+    return CosineRuntime().analyse(photograph(height, width, seed).astype(np.float32), 0)
+
+
+@LEVELS
+@DEPENDENT
+def test_the_bytes_give_the_symbols_and_these_the_encoders_latents(
+    cosine_model: Model, level: int, dependent: bool
+) -> None:
+    encoder, decoder = Noting(), Noting()
+    latents = latents_of()
+    coded = ResidualCoder(cosine_model, encoder).encode(latents, level, dependent=dependent)
+    assert coded.z.dtype == coded.r.dtype == np.int16
+    z, r = decode_chunk(coded.data, (3, 2), level, cosine_model.entropy, dependent=dependent)
+    assert np.array_equal(z, coded.z)
+    assert np.array_equal(r, coded.r)
+    reconstructed = ResidualCoder(cosine_model, decoder).reconstruct(z, r, level)
+    assert reconstructed.dtype == np.float32
+    for step, (known, seen) in enumerate(zip(decoder.known, encoder.known, strict=True)):
+        assert np.array_equal(known, seen)
+        if step:
+            expected = np.zeros_like(reconstructed)
+            for former in range(step):
+                put_step(expected, former, take_step(reconstructed, former))
+            assert np.array_equal(known, expected)
+
+
+@LEVELS
+@DEPENDENT
+def test_latents_come_back_within_the_errors_of_quantisation(
+    coder: ResidualCoder, level: int, dependent: bool
+) -> None:
+    latents = latents_of()
+    step = 2 ** (7 - level / 32)
+    coded = coder.encode(latents, level, dependent=dependent)
+    errors = np.abs(coder.reconstruct(coded.z, coded.r, level) - latents) / step
+    assert errors.max() <= (1.25 if dependent else 0.5) + 0.001
+
+
+@DEPENDENT
+def test_plain_residuals_are_whole_steps_and_dependent_ones_need_not_be(
+    coder: ResidualCoder, dependent: bool
+) -> None:
+    z, r = coder.quantise(latents_of(), 150, dependent=dependent)
+    assert bool(np.any(r % RESIDUAL_UNIT)) == dependent
+    coded = coder.encode(latents_of(), 150, dependent=dependent)
+    assert np.array_equal(coded.z, z)
+    assert np.array_equal(coded.r, r)
+
+
+def test_residuals_are_dependent_unless_told_otherwise(coder: ResidualCoder) -> None:
+    latents = latents_of()
+    assert coder.encode(latents, 90).data == coder.encode(latents, 90, dependent=True).data
+    assert coder.encode(latents, 90).data != coder.encode(latents, 90, dependent=False).data
+
+
+@DEPENDENT
+def test_a_chunk_depends_on_nothing_but_its_latents(coder: ResidualCoder, dependent: bool) -> None:
+    latents = [latents_of(seed=seed) for seed in range(3)]
+    first = [coder.encode(chunk, 80, dependent=dependent) for chunk in latents]
+    again = [coder.encode(chunk, 80, dependent=dependent) for chunk in latents[::-1]][::-1]
+    for chunk, other in zip(first, again, strict=True):
+        assert chunk.data == other.data
+        found = coder.reconstruct(chunk.z, chunk.r, 80)
+        assert np.array_equal(found, coder.reconstruct(other.z, other.r, 80))
+
+
+def test_a_rectangle_of_a_chunk_is_reconstructed_alone_but_for_its_rim(coder: ResidualCoder) -> None:
+    coded = coder.encode(latents_of(384, 320), 120)
+    whole = coder.reconstruct(coded.z, coded.r, 120)
+    part = coder.reconstruct(coded.z[1:5, 1:4], coded.r[4:20, 4:16], 120)
+    assert np.allclose(part[4:-4, 4:-4], whole[8:16, 8:12], atol=1e-3)
+    assert not np.allclose(part, whole[4:20, 4:16], atol=1e-3)
+
+
+def test_a_level_between_two_nodes_has_steps_between_theirs(coder: ResidualCoder) -> None:
+    z, r = np.zeros((1, 1, 8), np.int16), np.full((4, 4, LATENT_CHANNELS), 8, np.int16)
+    sizes = [coder.reconstruct(z, r, level)[0, 0, 0] for level in (32, 48, 64)]
+    assert sizes == pytest.approx([64, 64 / 2**0.5, 32])
+
+
+@DEPENDENT
+def test_a_price_of_bits_makes_fewer_of_them(coder: ResidualCoder, tmp_path: Path, dependent: bool) -> None:
+    strict = ResidualCoder(model_of_strength(tmp_path / "strict", 1.0), CosineRuntime())
+    assert strict.model.model_id == coder.model.model_id
+    codings = [one.encode(latents_of(), 64, dependent=dependent) for one in (coder, strict)]
+    sizes = [sum(map(len, coded.data)) for coded in codings]
+    assert sizes[1] < sizes[0]
+    _, r = decode_chunk(codings[1].data, (3, 2), 64, coder.model.entropy, dependent=dependent)
+    assert np.array_equal(r, codings[1].r)
+
+
+def model_of_strength(folder: Path, strength: float) -> Model:
+    """The same model, but for how much bits count in quantisation."""
+    write_model(folder)
+    arrays = model_arrays()
+    arrays["encoder/rounding_strength/rows"][:] = strength
+    np.savez(folder / "arrays.npz", **cast("dict[str, Any]", arrays))
+    return load_model_folder(folder)
+
+
+class Misshapen(CosineRuntime):
+    """Gives hyper-latents or means of another shape."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+
+    def hyper_latents(self, latents: Any, level: int) -> Any:
+        z = super().hyper_latents(latents, level)
+        return z[:, :, :-1] if self.what == "hyper-latents" else z
+
+    def predict_step(self, step: int, features: Any, known: Any, level: int) -> Any:
+        features, means = super().predict_step(step, features, known, level)
+        return features, means[1:] if self.what == "predicted latents" and step == 3 else means
+
+
+@pytest.mark.parametrize("what", ["hyper-latents", "predicted latents"])
+def test_graphs_that_do_not_fit_the_model_are_refused(cosine_model: Model, what: str) -> None:
+    coder = ResidualCoder(cosine_model, Misshapen(what))
+    with pytest.raises(ModelError, match=what):
+        coder.encode(latents_of(), 10)
+    if what == "predicted latents":
+        z, r = np.zeros((1, 1, 8), np.int16), np.zeros((4, 4, LATENT_CHANNELS), np.int16)
+        with pytest.raises(ModelError, match=what):
+            coder.reconstruct(z, r, 10)
+
+
+@DEPENDENT
+def test_hostile_latents_are_coded_all_the_same(coder: ResidualCoder, dependent: bool) -> None:
+    latents = latents_of(64, 64)
+    latents[0, 0, :5] = [np.inf, -np.inf, np.nan, 3e38, -3e38]
+    z = np.zeros((1, 1, 8), np.int16)
+
+    class Deaf(CosineRuntime):
+        def hyper_latents(self, latents: Any, level: int) -> Any:
+            return z
+
+    coded = ResidualCoder(coder.model, Deaf()).encode(latents, 224, dependent=dependent)
+    found = decode_chunk(coded.data, (1, 1), 224, coder.model.entropy, dependent=dependent)
+    assert np.array_equal(found[1], coded.r)
+    assert np.isfinite(coder.reconstruct(coded.z, coded.r, 224)).all()
+
+
+def test_a_model_of_networks_gives_the_same_latents_again(tiny_model: Model) -> None:
+    runtime = open_runtime("onnx", tiny_model)
+    coder = ResidualCoder(tiny_model, runtime)
+    latents = runtime.analyse(photograph(128, 192).astype(np.float32), 150)
+    for dependent in (False, True):
+        coded = coder.encode(latents, 150, dependent=dependent)
+        z, r = decode_chunk(coded.data, (2, 3), 150, tiny_model.entropy, dependent=dependent)
+        assert np.array_equal(r, coded.r)
+        assert np.array_equal(coder.reconstruct(z, r, 150), coder.reconstruct(coded.z, coded.r, 150))
