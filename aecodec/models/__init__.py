@@ -4,9 +4,12 @@ A released model is a folder ``models/<name>/``:
 
     model.json      the manifest
     arrays.npz      the weights (float16), and the integer arrays of the entropy model
-    encoder.onnx    the encoder graph without weights
-    prediction.onnx the first half of the decoder graph, symbols to latents, without weights
-    synthesis.onnx  the second half, latents to pixels, without weights
+    analysis.onnx   pixels to latents, without weights, as all graphs
+    hyper_analysis.onnx, hyper_synthesis.onnx
+                    latents to hyper-latents, and those to what the prediction starts from
+    step_0.onnx ... step_4.onnx
+                    the five steps of the prediction of latents
+    synthesis.onnx  latents to pixels
 
 ``models/registry.json`` maps model ids to names. A released model is never changed or removed.
 
@@ -70,11 +73,11 @@ class Halo:
     """Pixels, multiples of 64, that a window needs around its core for the same result as without windows.
 
     Attributes:
-        encoder: as measured: one symbol in some thousands may be rounded otherwise.
+        analysis: of the encoder's pixels: no layer of the analysis looks further.
         decoder: as measured: pixels of photographs are the same but for rounding.
     """
 
-    encoder: int
+    analysis: int
     decoder: int
 
 
@@ -145,7 +148,7 @@ class Model:
 
     @property
     def halo(self) -> Halo:
-        return Halo(int(self.manifest["halo"]["encoder"]), int(self.manifest["halo"]["decoder"]))
+        return Halo(int(self.manifest["halo"]["analysis"]), int(self.manifest["halo"]["decoder"]))
 
     def level_of_quality(self, quality: float) -> int:
         """The level that a quality of 1 (smallest file) to 100 stands for, interpolated between whole
@@ -314,9 +317,9 @@ def _check_manifest(manifest: dict[str, Any], path: Path) -> None:
         "hyper_channels (a positive integer)": _is_count(manifest.get("hyper_channels")),
         "level_count (1 to 256)": _is_count(level_count) and int(level_count or 0) <= 256,
         "quality_levels (100 levels that do not fall)": _are_levels(levels, level_count),
-        f"halo (encoder and decoder, multiples of {_HALO_MULTIPLE})": isinstance(halo, dict)
+        f"halo (analysis and decoder, multiples of {_HALO_MULTIPLE})": isinstance(halo, dict)
         and all(
-            _is_count(halo.get(side), multiple=_HALO_MULTIPLE, least=0) for side in ("encoder", "decoder")
+            _is_count(halo.get(side), multiple=_HALO_MULTIPLE, least=0) for side in ("analysis", "decoder")
         ),
     }
     wrong = [what for what, holds in problems.items() if not holds]
