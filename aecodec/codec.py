@@ -34,7 +34,7 @@ from aecodec.container import (
     SectionKind,
     write_container,
 )
-from aecodec.entropy import ChunkBytes, EntropyModel
+from aecodec.entropy import ChunkBytes
 from aecodec.errors import InputError, ModelError, UnknownModelError
 from aecodec.image import (
     Frame,
@@ -47,18 +47,16 @@ from aecodec.image import (
     strip_metadata,
 )
 from aecodec.models import Model, default_model, find_model, load_model
-from aecodec.partial import estimate_missing
 from aecodec.refinement import Refinement
 from aecodec.residuals import ResidualCoder
 from aecodec.runtime import Runtime, open_runtime
-from aecodec.sections import SectionSource, chunk_symbols, sections_of
+from aecodec.sections import ChunkDecoding, SectionSource, sections_of
 from aecodec.streams import ReadableFile, open_source
 from aecodec.windows import (
     HYPER_STRIDE,
     LATENT_STRIDE,
     WINDOW_SIDE,
     LatentStore,
-    Symbols,
     View,
     Window,
     box_average,
@@ -447,21 +445,22 @@ class _Engine:
         store = LatentStore(header, self.model.latent_channels)
         needed = _hull(windows)
         with thread_pool(self.jobs) as pool:
-            waiting: dict[int, Future[Symbols]] = {}
+            waiting: dict[int, ChunkDecoding] = {}
             for window, started, ahead, finished in zip(
                 windows, first_uses, [*first_uses[1:], ()], last_uses, strict=True
             ):
                 for index in (*started, *ahead):  # the next window's chunks while this one runs
                     if index not in waiting:
-                        waiting[index] = pool.submit(
-                            _shown_symbols, source.payloads(index), header, index, self.model.entropy
-                        )
+                        chunk = ChunkDecoding(source.payloads(index), header, index, self.model.entropy)
+                        waiting[index] = chunk
+                        pool.submit(chunk.run)
                 # While the first chunks are decoded.
                 self.runtime.load_decoder(synthesis=view.scale < _LINEAR_SCALE)
                 for index in started:
                     part = self._needed_part(header.chunk_box(index), needed)
-                    symbols = waiting.pop(index).result().crop(header.chunk_box(index), part.reach)
-                    latents = self.coder.reconstruct(*symbols, header.level)
+                    chunk = waiting.pop(index)
+                    symbols = chunk.symbols.crop(header.chunk_box(index), part.reach)
+                    latents = self.coder.reconstruct(*symbols, header.level, ready=chunk.wait_for)
                     store.write(part.core, part.crop_latents(latents))
                     self.ticker.tick()
                 yield window, store.read(window.reach)
@@ -518,12 +517,6 @@ def thread_pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _shown_symbols(payloads: Sequence[bytes], header: Header, index: int, entropy: EntropyModel) -> Symbols:
-    """The symbols of a chunk, with an estimate of the residuals that a partial file does not hold."""
-    z, r = chunk_symbols(payloads, header, index, entropy)
-    return Symbols(z, estimate_missing(r, steps=max(len(payloads) - 1, 0)))
 
 
 def _read_frame(source: SectionSource, view: View) -> Frame:

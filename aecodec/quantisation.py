@@ -31,6 +31,12 @@ _COST_LIMIT: Final = 400
 _Float = NDArray[np.float32]
 
 _HALF: Final = STATE_COUNT // 2
+_DEAREST: Final = 2000
+"""In 64ths of a bit: no choice counts as dearer above the best one."""
+_MEMORY: Final = STATE_COUNT.bit_length() - 1
+"""Symbols that a state remembers: any state is that many from any other."""
+_ROWS_UNTIL_OVERFLOW: Final = 6
+"""Of 16 bits: sums spread over up to `_MEMORY` times the dearest, and grow by it with each row."""
 #: Of the fine grid every fourth place has one quantiser and one coset: which places modulo 4.
 _RESIDUE_OF_ZERO: Final = (0, 3)
 
@@ -82,8 +88,13 @@ class Quantiser:
             int16 (residual,), in eighths of a step.
         """
         scaled = np.nan_to_num(scaled)
-        residuals = self._plain(scaled, indices, self._share_of_plain * strength)
-        lanes = Lanes.of(indices, self._first_dependent)
+        residuals = np.empty(len(scaled), np.int16)
+        plain, lanes = (
+            np.flatnonzero(indices < self._first_dependent),
+            Lanes.of(indices, self._first_dependent),
+        )
+        of_plain = self._share_of_plain * strength[plain]
+        residuals[plain] = self._plain(scaled[plain], indices[plain], of_plain)
         if len(lanes.order):
             residuals[lanes.order] = self._dependent(scaled[lanes.order], lanes, strength[lanes.order])
         return residuals
@@ -167,16 +178,28 @@ def _best_paths(costs: _Float, lanes: Lanes) -> NDArray[np.intp]:
         costs: (4, residual), of the best place of each residue, in the order of the lanes.
         lanes: of the step.
     """
-    total = np.full((STATE_COUNT, lanes.columns), np.inf, np.float32)
+    dear = _integer_costs(costs)
+    first, second = (np.ascontiguousarray(moves) for moves in _ARRIVALS.T)
+    total = np.full((STATE_COUNT, lanes.columns), _DEAREST * _MEMORY, np.int16)
     total[0] = 0
     better = np.empty((STATE_COUNT, costs.shape[1]), np.bool_)
-    for row in lanes.rows:
+    for number, row in enumerate(lanes.rows):
         reached = total[:, : row.stop - row.start]
-        moved = reached.reshape(2, _HALF, -1) + costs[:, row].reshape(2, 2, 1, -1)
-        one, other = moved.reshape(2 * STATE_COUNT, -1)[_ARRIVALS.T]
+        moved = reached.reshape(2, _HALF, -1) + dear[:, row].reshape(2, 2, 1, -1)
+        arriving = moved.reshape(2 * STATE_COUNT, -1)
+        one, other = arriving.take(first, axis=0), arriving.take(second, axis=0)
         np.less(other, one, out=better[:, row])
         np.minimum(one, other, out=reached)
+        if number % _ROWS_UNTIL_OVERFLOW == 0:
+            reached -= reached.min(axis=0)
     return _residues(total.argmin(axis=0), better, lanes)
+
+
+def _integer_costs(costs: _Float) -> NDArray[np.int16]:
+    """Costs above the least of each residual, in 64ths of a bit: sums of them stay exact, and are fast."""
+    above = (costs - costs.min(axis=0)) * np.float32(64)
+    rounded: NDArray[np.int16] = np.minimum(above, _DEAREST).astype(np.int16)
+    return rounded
 
 
 def _residues(ends: NDArray[np.intp], better: NDArray[np.bool_], lanes: Lanes) -> NDArray[np.intp]:

@@ -8,13 +8,14 @@ encoder quantises depends on what it has coded before, exactly as the decoder wi
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aecodec.entropy import RESIDUAL_UNIT, ChunkBytes, ChunkEncoder, put_step, take_step
+from aecodec.entropy import RESIDUAL_UNIT, ChunkBytes, ChunkEncoder, Tables, put_step, take_step
 from aecodec.entropy.scales import STEP_COUNT
 from aecodec.errors import ModelError
 from aecodec.models import Model
@@ -72,22 +73,30 @@ class ResidualCoder:
             ModelError: a graph gives arrays of other shapes than the model says.
         """
         z = self.hyper_latents(latents, level) if z is None else z
-        encoder = ChunkEncoder(z, level, self.model.entropy, dependent=dependent)
-        quantiser = self._quantisers[dependent]
+        quantiser = self.model.entropy.tables.prepared(
+            _dependent_quantiser if dependent else _plain_quantiser
+        )
         gain = _gain_of(self._at_level("encoder/log_gain", level))
         strength = self._at_level("encoder/rounding_strength", level)
-        r = np.zeros(latents.shape, np.int16)
-
-        def quantise(step: int, means: _Float) -> None:
-            indices = encoder.indices(step, r)
-            scaled = (take_step(latents, step) - take_step(means, step)) * _of_step(gain, step, r.shape)
-            strengths = _of_step(strength, step, r.shape)
-            residuals = quantiser.quantise(scaled.ravel(), indices, strengths.ravel())
-            put_step(r, step, residuals.reshape(scaled.shape))
-            encoder.encode_step(step, indices, residuals)
-
-        reconstructed = self._walk(z, r, level, quantise)
-        return CodedChunk(z, r, encoder.result(), reconstructed)
+        r, reconstructed = np.zeros(latents.shape, np.int16), np.zeros(latents.shape, np.float32)
+        with ThreadPoolExecutor(2, thread_name_prefix="aecodec-chunk") as pool:
+            # Integer and float networks do not wait for one another, nor does the coder keep them waiting.
+            first = pool.submit(self.runtime.hyper_features, z, level)
+            encoder = ChunkEncoder(z, level, self.model.entropy, dependent=dependent)
+            features = first.result()
+            payloads = []
+            for step in range(STEP_COUNT):
+                prediction = pool.submit(self._predict, step, features, reconstructed, level)
+                indices = encoder.indices(step, r)
+                features, means = prediction.result()
+                scaled = (take_step(latents, step) - means) * _of_step(gain, step, r.shape)
+                strengths = _of_step(strength, step, r.shape)
+                residuals = quantiser.quantise(scaled.ravel(), indices, strengths.ravel())
+                payloads.append(pool.submit(encoder.payload, indices, residuals))
+                put_step(r, step, residuals.reshape(scaled.shape))
+                self._reconstruct(step, means, r, level, reconstructed)
+            data = encoder.result(payload.result() for payload in payloads)
+        return CodedChunk(z, r, data, reconstructed)
 
     def hyper_latents(self, latents: _Float, level: int) -> NDArray[np.int16]:
         """The hyper-latents (h, w, hyper channels) of the latents of a chunk.
@@ -112,13 +121,21 @@ class ResidualCoder:
         coded = self.encode(latents, level, dependent=dependent)
         return coded.z, coded.r
 
-    def reconstruct(self, z: NDArray[np.int16], r: NDArray[np.int16], level: int) -> _Float:
+    def reconstruct(
+        self,
+        z: NDArray[np.int16],
+        r: NDArray[np.int16],
+        level: int,
+        *,
+        ready: Callable[[int], None] | None = None,
+    ) -> _Float:
         """The latents of a chunk, or of a rectangle of it: the decoder's way.
 
         Args:
             z: as of :class:`CodedChunk`.
             r: as of :class:`CodedChunk`.
             level: 0..224.
+            ready: called before the residuals of a step are read, which need not be there earlier.
 
         Returns:
             float32 (4 * h, 4 * w, latent channels).
@@ -126,27 +143,27 @@ class ResidualCoder:
         Raises:
             ModelError: a graph gives arrays of other shapes than the model says.
         """
-        return self._walk(z, r, level, None)
-
-    def _walk(
-        self,
-        z: NDArray[np.int16],
-        r: NDArray[np.int16],
-        level: int,
-        quantise: Callable[[int, _Float], None] | None,
-    ) -> _Float:
-        """Reconstruct step by step; ``quantise``, if any, fills in the residuals of a step by its means."""
-        step_size = self.step_sizes(level) / np.float32(RESIDUAL_UNIT)
         latents = np.zeros(r.shape, np.float32)
         features = self.runtime.hyper_features(z, level)
         for step in range(STEP_COUNT):
-            features, means = self.runtime.predict_step(step, features, latents if step else None, level)
-            self._check("predicted latents", means, r.shape)
-            if quantise is not None:
-                quantise(step, means)
-            residuals = take_step(r, step) * _of_step(step_size, step, r.shape)
-            put_step(latents, step, take_step(means, step) + residuals)
+            features, means = self._predict(step, features, latents, level)
+            if ready is not None:
+                ready(step)
+            self._reconstruct(step, means, r, level, latents)
         return latents
+
+    def _predict(self, step: int, features: _Float, known: _Float, level: int) -> tuple[_Float, _Float]:
+        """Features and, of the latents that the step codes, the means."""
+        features, means = self.runtime.predict_step(step, features, known if step else None, level)
+        self._check("predicted latents", means, known.shape)
+        return features, take_step(means, step)
+
+    def _reconstruct(
+        self, step: int, means: _Float, r: NDArray[np.int16], level: int, latents: _Float
+    ) -> None:
+        """Put the latents that a step codes into their plane."""
+        size = _of_step(self.step_sizes(level) / np.float32(RESIDUAL_UNIT), step, r.shape)
+        put_step(latents, step, means + take_step(r, step) * size)
 
     def _check(self, what: str, found: NDArray[np.generic], expected: tuple[int, ...]) -> None:
         if found.shape != expected:
@@ -154,11 +171,6 @@ class ResidualCoder:
                 f"Expected the graphs of model {self.model.name} to give {what} of shape {expected}. "
                 f"Found: {found.shape}. Install the model again"
             )
-
-    @cached_property
-    def _quantisers(self) -> dict[bool, Quantiser]:
-        tables = self.model.entropy.tables
-        return {dependent: Quantiser(tables, dependent=dependent) for dependent in (False, True)}
 
     @cached_property
     def _tables(self) -> dict[str, _Float]:
@@ -173,6 +185,14 @@ class ResidualCoder:
         fraction = np.float32(sublevel / sublevels)
         values: _Float = (1 - fraction) * rows[node] + fraction * rows[min(node + 1, len(rows) - 1)]
         return values
+
+
+def _dependent_quantiser(tables: Tables) -> Quantiser:
+    return Quantiser(tables, dependent=True)
+
+
+def _plain_quantiser(tables: Tables) -> Quantiser:
+    return Quantiser(tables, dependent=False)
 
 
 def _gain_of(log_gain: _Float) -> _Float:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+
+import numpy as np
 
 from aecodec.container import CHUNK_KINDS, ContainerReader, Header, Section, SectionKind, split_payload
-from aecodec.entropy import ChunkBytes, EntropyModel, decode_chunk_partial
+from aecodec.entropy import (
+    ChunkBytes,
+    EntropyModel,
+    decode_chunk_partial,
+    decode_hyper_latents,
+    decode_residual_step,
+)
 from aecodec.errors import ChecksumError
 from aecodec.image import Picture, plane_to_png
+from aecodec.partial import estimate_missing
 from aecodec.windows import HYPER_STRIDE, Symbols
 
-__all__ = ["SectionSource", "chunk_symbols", "sections_of"]
+__all__ = ["ChunkDecoding", "SectionSource", "chunk_symbols", "sections_of"]
 
 _KNOWN_KINDS = frozenset(int(kind) for kind in SectionKind)
 
@@ -20,6 +30,71 @@ def chunk_symbols(payloads: Sequence[bytes], header: Header, index: int, entropy
     box = header.chunk_box(index)
     shape = (box.height // HYPER_STRIDE, box.width // HYPER_STRIDE)
     return Symbols(*decode_chunk_partial(payloads, shape, header.level, entropy, dependent=header.dependent))
+
+
+class ChunkDecoding:
+    """The symbols of a chunk while a thread decodes them: who needs a step waits for it, not for all.
+
+    Args:
+        payloads: the chunk's first payloads; residuals of the others are estimated from those that are there.
+        header: of the picture.
+        index: of the chunk.
+        entropy: the entropy model.
+    """
+
+    def __init__(self, payloads: Sequence[bytes], header: Header, index: int, entropy: EntropyModel) -> None:
+        self._payloads, self._header, self._entropy = payloads, header, entropy
+        box, network = header.chunk_box(index), entropy.scale_network
+        rows, columns = box.height // HYPER_STRIDE, box.width // HYPER_STRIDE
+        self._z = np.zeros((rows, columns, network.hyper_channels), np.int16)
+        self._r = np.zeros((4 * rows, 4 * columns, network.latent_channels), np.int16)
+        self._parts: tuple[Future[None], ...] = tuple(Future() for _ in CHUNK_KINDS)
+
+    @property
+    def symbols(self) -> Symbols:
+        """Waits for the hyper-latents; residuals of a step are there when :meth:`wait_for` it returns.
+
+        Raises:
+            CorruptedError: the payload of the hyper-latents is not one that the encoder writes.
+        """
+        self._parts[0].result()
+        return Symbols(self._z, self._r)
+
+    def wait_for(self, step: int) -> None:
+        """Wait until the residuals of a step are there.
+
+        Raises:
+            CorruptedError: a payload is not one that the encoder writes.
+        """
+        self._parts[1 + step].result()
+
+    def run(self) -> None:
+        """Decode; errors are raised where the symbols are waited for."""
+        try:
+            self._decode()
+        except BaseException as error:
+            for part in self._parts:
+                if not part.done():
+                    part.set_exception(error)
+
+    def _decode(self) -> None:
+        level, steps = self._header.level, max(len(self._payloads) - 1, 0)
+        if self._payloads:
+            self._z[...] = decode_hyper_latents(self._payloads[0], self._z.shape[:2], level, self._entropy)
+        self._parts[0].set_result(None)
+        whole = len(self._payloads) == len(CHUNK_KINDS)
+        if steps:
+            features = self._entropy.scale_network.features(self._z, level)
+            for step, data in enumerate(self._payloads[1:]):
+                decode_residual_step(
+                    step, data, features, self._r, level, self._entropy, dependent=self._header.dependent
+                )
+                if whole:
+                    self._parts[1 + step].set_result(None)
+        if not whole:
+            self._r[...] = estimate_missing(self._r, steps)
+            for part in self._parts[1:]:
+                part.set_result(None)
 
 
 def sections_of(picture: Picture, chunks: Sequence[ChunkBytes]) -> Iterator[Section]:

@@ -7,7 +7,7 @@ section 10 of ``formats/aec.md``. Encoder and decoder stand side by side, and wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,13 +81,15 @@ def encode_chunk(
     """
     _check_planes(z, r, model)
     encoder = ChunkEncoder(z, level, model, dependent=dependent)
-    for step in range(STEP_COUNT):
-        encoder.encode_step(step, encoder.indices(step, r), take_step(r, step).ravel())
-    return encoder.result()
+    steps = range(STEP_COUNT)
+    return encoder.result(
+        encoder.payload(encoder.indices(step, r), take_step(r, step).ravel()) for step in steps
+    )
 
 
 class ChunkEncoder:
-    """Codes a chunk step by step, for encoders that quantise a step when they know its table indices.
+    """Codes a chunk step by step, for encoders that quantise a step when they know its table indices. Threads
+    may share it.
 
     Args:
         z: as for :func:`encode_chunk`, as are the others.
@@ -97,7 +99,6 @@ class ChunkEncoder:
         self._level, self._model, self._dependent = level, model, dependent
         self._features = model.scale_network.features(z, level)
         self._hyper = encode_symbols(z.ravel(), _hyper_indices(z.shape[:2], level, model), model.tables)
-        self._steps: list[bytes] = []
 
     def indices(self, step: int, r: NDArray[np.int16]) -> NDArray[np.uint8]:
         """uint8 (residual,), 0..63: the tables of a step in coding order, from the residuals of the former
@@ -105,17 +106,20 @@ class ChunkEncoder:
         """
         return self._model.scale_network.step_indices(step, self._features, r, self._level).ravel()
 
-    def encode_step(self, step: int, indices: NDArray[np.uint8], residuals: NDArray[np.int16]) -> None:
-        """Code the residuals (residual,) of a step in coding order; steps come in ascending order."""
-        if step != len(self._steps):
-            raise InputError(f"Expected step {len(self._steps)}. Received {step}.")
-        self._steps.append(
-            encode_residuals(residuals, indices, self._model.tables, dependent=self._dependent)
-        )
+    def payload(self, indices: NDArray[np.uint8], residuals: NDArray[np.int16]) -> bytes:
+        """Code the residuals (residual,) of a step, in coding order, by :meth:`indices` of it."""
+        return encode_residuals(residuals, indices, self._model.tables, dependent=self._dependent)
 
-    def result(self) -> ChunkBytes:
-        """The payloads, when all steps are coded."""
-        return ChunkBytes(self._hyper, tuple(self._steps))
+    def result(self, payloads: Iterable[bytes]) -> ChunkBytes:
+        """The chunk, by the payloads of all steps in their order.
+
+        Raises:
+            InputError: there are more or fewer.
+        """
+        steps = tuple(payloads)
+        if len(steps) != STEP_COUNT:
+            raise InputError(f"Expected the payloads of {STEP_COUNT} steps. Received {len(steps)}.")
+        return ChunkBytes(self._hyper, steps)
 
 
 def decode_chunk(

@@ -187,23 +187,22 @@ def test_steps_can_be_decoded_one_by_one(dependent: bool) -> None:
 def test_a_step_can_be_chosen_when_its_table_indices_are_known(dependent: bool) -> None:
     z, r = symbols_of(3, dependent, 200)
     encoder = ChunkEncoder(z, 200, MODEL, dependent=dependent)
-    found = np.zeros_like(r)
+    found, payloads = np.zeros_like(r), []
     for step in range(5):
         indices = encoder.indices(step, found)
         residuals = take_step(r, step)
         assert indices.shape == (residuals.size,)
         put_step(found, step, residuals)
-        encoder.encode_step(step, indices, residuals.ravel())
-    assert encoder.result() == encode_chunk(z, r, 200, MODEL, dependent=dependent)
+        payloads.append(encoder.payload(indices, residuals.ravel()))
+    assert encoder.result(payloads) == encode_chunk(z, r, 200, MODEL, dependent=dependent)
 
 
-@pytest.mark.parametrize("step", [1, -1])
-def test_steps_are_encoded_in_their_order(step: int) -> None:
-    z, r = random_symbols(3, MODEL)
+@pytest.mark.parametrize("count", [0, 4, 6])
+def test_a_chunk_has_the_payloads_of_five_steps(count: int) -> None:
+    z, _ = random_symbols(3, MODEL)
     encoder = ChunkEncoder(z, 200, MODEL, dependent=False)
-    indices = encoder.indices(0, r)
-    with pytest.raises(InputError, match="step 0"):
-        encoder.encode_step(step, indices, take_step(r, 0).ravel())
+    with pytest.raises(InputError, match=f"5 steps. Received {count}"):
+        encoder.result([b""] * count)
 
 
 @DEPENDENT
