@@ -87,7 +87,7 @@ class Quantiser:
         Returns:
             int16 (residual,), in eighths of a step.
         """
-        scaled = np.nan_to_num(scaled)
+        scaled = scaled if np.isfinite(scaled).all() else np.nan_to_num(scaled)
         residuals = np.empty(len(scaled), np.int16)
         plain, lanes = (
             np.flatnonzero(indices < self._first_dependent),

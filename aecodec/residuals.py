@@ -89,8 +89,8 @@ class ResidualCoder:
                 prediction = pool.submit(self._predict, step, features, reconstructed, level)
                 indices = encoder.indices(step, r)
                 features, means = prediction.result()
-                scaled = (take_step(latents, step) - means) * _of_step(gain, step, r.shape)
-                strengths = _of_step(strength, step, r.shape)
+                scaled = _times(take_step(latents, step) - means, gain, step)
+                strengths = _times(np.ones_like(scaled), strength, step)
                 residuals = quantiser.quantise(scaled.ravel(), indices, strengths.ravel())
                 payloads.append(pool.submit(encoder.payload, indices, residuals))
                 put_step(r, step, residuals.reshape(scaled.shape))
@@ -162,8 +162,8 @@ class ResidualCoder:
         self, step: int, means: _Float, r: NDArray[np.int16], level: int, latents: _Float
     ) -> None:
         """Put the latents that a step codes into their plane."""
-        size = _of_step(self.step_sizes(level) / np.float32(RESIDUAL_UNIT), step, r.shape)
-        put_step(latents, step, means + take_step(r, step) * size)
+        size = self.step_sizes(level) / np.float32(RESIDUAL_UNIT)
+        put_step(latents, step, means + _times(take_step(r, step).astype(np.float32), size, step))
 
     def _check(self, what: str, found: NDArray[np.generic], expected: tuple[int, ...]) -> None:
         if found.shape != expected:
@@ -199,6 +199,10 @@ def _gain_of(log_gain: _Float) -> _Float:
     return np.exp(np.clip(log_gain, -_LOG_GAIN_LIMIT, _LOG_GAIN_LIMIT))
 
 
-def _of_step(vector: _Float, step: int, shape: tuple[int, ...]) -> _Float:
-    """A vector (latent channels,) as a plane of the step's residuals, for planes of this shape."""
-    return take_step(np.broadcast_to(vector, shape), step)
+def _times(plane: _Float, vector: _Float, step: int) -> _Float:
+    """What `take_step` gives times a vector (latent channels,), in place."""
+    pattern = take_step(np.broadcast_to(vector, (2, 2, len(vector))), step)  # of a 2x2 cell
+    rows, columns, channels = plane.shape
+    cells = plane.reshape(rows // 2, 2, columns // pattern.shape[1], pattern.shape[1], channels)
+    cells *= pattern[:, np.newaxis]
+    return plane

@@ -212,14 +212,15 @@ def _push_rows(
     grouped, sorted_numbers = symbols[order], numbers[order]
     coded, half, escaped = _alphabet_symbols(grouped, sorted_numbers, tables)
     with_escapes = set(row_of[escaped].tolist())
-    models = tables.prepared(_models)
-    for number, row in reversed(list(enumerate(lanes.rows))):
-        if number in with_escapes:
+    models, former = tables.prepared(_models), -1
+    for start, stop in reversed(_runs(sorted_numbers.astype(np.int64) + TABLE_COUNT * row_of)):
+        number = start // lanes.columns
+        if number != former and number in with_escapes:
+            row = lanes.rows[number]
             there = row.start + np.flatnonzero(escaped[row])
             _push_escapes(stack, grouped[there], half[there])
-        for start, stop in reversed(_runs(sorted_numbers[row])):
-            part = slice(row.start + start, row.start + stop)
-            stack.encode_reverse(coded[part], models[sorted_numbers[part.start]])
+        former = number
+        stack.encode_reverse(coded[start:stop], models[sorted_numbers[start]])
 
 
 def _pop_rows(stack: Any, lanes: Lanes, tables: Tables) -> NDArray[np.int32]:
@@ -296,7 +297,7 @@ def _wide_half_widths(tables: Tables) -> NDArray[np.int32]:
     return tables.half_width.astype(np.int32)
 
 
-def _runs(values: NDArray[np.uint8]) -> list[tuple[int, int]]:
+def _runs(values: NDArray[np.integer[Any]]) -> list[tuple[int, int]]:
     """Where runs of equal values start and stop."""
     cuts = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)]
     return list(pairwise(cuts))
