@@ -46,8 +46,9 @@ LATENT_STRIDE = 16
 _Element = TypeVar("_Element", bound=np.generic)
 
 #: Pixels: a window with its halo is at most this wide and high. ONNX Runtime takes about 200 bytes a pixel,
-#: so this is three quarters of a gigabyte; smaller windows would compute more halo for what they keep.
-WINDOW_SIDE = 1920
+#: half a gigabyte, and chunks are coded beside it; smaller windows would compute more halo for what they
+#: keep.
+WINDOW_SIDE = 1472
 #: A preview is so many times smaller than the picture on each side.
 SCALES = (1, 2, 4, 8, 16, 32)
 
