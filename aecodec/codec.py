@@ -136,7 +136,7 @@ def encode(
         runtime: what runs the networks: "onnx", "keras", or an object with Runtime's methods.
         chunk_side: pixels, a multiple of 64 up to 4096: the squares that are coded independently.
         window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
-            analysis at once; 1472 by default. It bounds memory, and changes nothing but the rounding of
+            analysis at once; 1344 by default. It bounds memory, and changes nothing but the rounding of
             floats.
         jobs: threads that code chunks; by default as many as there are cores. The bytes are the same for
             any number.
@@ -248,7 +248,7 @@ def decode_picture(
         model: where a model that is not installed lies; its id must be the file's.
         runtime: what runs the networks: "onnx", "keras", or an object with Runtime's methods.
         window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
-            synthesis at once; 1472 by default. It bounds memory, and moves a sample by one level at most.
+            synthesis at once; 1344 by default. It bounds memory, and moves a sample by one level at most.
         jobs: threads that decode chunks; by default as many as there are cores.
         limits: what to accept, checked before anything of that size is allocated.
         progress: called in this thread with (done, total), counted in windows and chunks.
@@ -367,12 +367,13 @@ class _Engine:
     def encode_chunks(self, picture: Picture, header: Header, windows: Sequence[Window]) -> list[ChunkBytes]:
         """Windows -> latents -> chunks, in raster order."""
         coded: dict[int, ChunkBytes] = {}
-        with thread_pool(self.jobs) as pool:
+        workers = (self.jobs + 1) // 2  # a chunk keeps two cores busy, and takes memory
+        with thread_pool(workers) as pool:
             waiting: deque[tuple[int, Future[ChunkBytes]]] = deque()
             for chunks in self._analyse(picture, header, windows):
                 for index, latents in chunks:
                     waiting.append((index, pool.submit(self._coded, latents, header.level)))
-                self._collect(waiting, coded, leave=2 * self.jobs)
+                self._collect(waiting, coded, leave=workers)
             self._collect(waiting, coded, leave=0)
         return [coded[index] for index in range(header.chunk_count)]
 

@@ -46,9 +46,9 @@ LATENT_STRIDE = 16
 _Element = TypeVar("_Element", bound=np.generic)
 
 #: Pixels: a window with its halo is at most this wide and high. ONNX Runtime takes about 200 bytes a pixel,
-#: half a gigabyte, and chunks are coded beside it; smaller windows would compute more halo for what they
+#: 0.4 gigabytes, and chunks are coded beside it; smaller windows would compute more halo for what they
 #: keep.
-WINDOW_SIDE = 1472
+WINDOW_SIDE = 1344
 #: A preview is so many times smaller than the picture on each side.
 SCALES = (1, 2, 4, 8, 16, 32)
 
