@@ -8,13 +8,7 @@ from concurrent.futures import Future
 import numpy as np
 
 from aecodec.container import CHUNK_KINDS, ContainerReader, Header, Section, SectionKind, split_payload
-from aecodec.entropy import (
-    ChunkBytes,
-    EntropyModel,
-    decode_chunk_partial,
-    decode_hyper_latents,
-    decode_residual_step,
-)
+from aecodec.entropy import ChunkBytes, EntropyModel, decode_chunk_partial, decode_payloads
 from aecodec.errors import ChecksumError
 from aecodec.image import Picture, plane_to_png
 from aecodec.partial import estimate_missing
@@ -78,22 +72,16 @@ class ChunkDecoding:
                     part.set_exception(error)
 
     def _decode(self) -> None:
-        level, steps = self._header.level, max(len(self._payloads) - 1, 0)
-        if self._payloads:
-            self._z[...] = decode_hyper_latents(self._payloads[0], self._z.shape[:2], level, self._entropy)
-        self._parts[0].set_result(None)
-        whole = len(self._payloads) == len(CHUNK_KINDS)
-        if steps:
-            features = self._entropy.scale_network.features(self._z, level)
-            for step, data in enumerate(self._payloads[1:]):
-                decode_residual_step(
-                    step, data, features, self._r, level, self._entropy, dependent=self._header.dependent
-                )
-                if whole:
-                    self._parts[1 + step].set_result(None)
+        header, whole = self._header, len(self._payloads) == len(CHUNK_KINDS)
+        decoded = decode_payloads(
+            self._payloads, self._z, self._r, header.level, self._entropy, dependent=header.dependent
+        )
+        for part, _ in zip(self._parts, decoded, strict=False):
+            if whole:
+                part.set_result(None)
         if not whole:
-            self._r[...] = estimate_missing(self._r, steps)
-            for part in self._parts[1:]:
+            self._r[...] = estimate_missing(self._r, steps=max(len(self._payloads) - 1, 0))
+            for part in self._parts:
                 part.set_result(None)
 
 

@@ -173,13 +173,41 @@ def decode_chunk_partial(
     network = model.scale_network
     z = np.zeros((*_checked_shape(shape), network.hyper_channels), np.int16)
     r = np.zeros((_CELL * shape[0], _CELL * shape[1], network.latent_channels), np.int16)
+    for _ in decode_payloads(payloads, z, r, level, model, dependent=dependent):
+        pass
+    return z, r
+
+
+def decode_payloads(
+    payloads: Sequence[bytes],
+    z: NDArray[np.int16],
+    r: NDArray[np.int16],
+    level: int,
+    model: EntropyModel,
+    *,
+    dependent: bool,
+) -> Iterator[None]:
+    """Decode the payloads of a chunk in place, one at a time.
+
+    Args:
+        payloads: As for :func:`decode_chunk_partial`, as are level, model and ``dependent``.
+        z: int16 (h, w, Z), filled in from the first payload.
+        r: int16 (4 * h, 4 * w, L), zeros, filled in step by step from the others.
+
+    Yields:
+        After each payload.
+
+    Raises:
+        CorruptedError: As for :func:`decode_chunk_partial`.
+    """
     if payloads:
-        z = decode_hyper_latents(payloads[0], shape, level, model)
+        z[...] = decode_hyper_latents(payloads[0], z.shape[:2], level, model)
+        yield
     if len(payloads) > 1:
-        features = network.features(z, level)
+        features = model.scale_network.features(z, level)
         for step, data in enumerate(payloads[1:]):
             decode_residual_step(step, data, features, r, level, model, dependent=dependent)
-    return z, r
+            yield
 
 
 def decode_hyper_latents(
