@@ -73,9 +73,7 @@ class ResidualCoder:
             ModelError: a graph gives arrays of other shapes than the model says.
         """
         z = self.hyper_latents(latents, level) if z is None else z
-        quantiser = self.model.entropy.tables.prepared(
-            _dependent_quantiser if dependent else _plain_quantiser
-        )
+        quantiser_of = _dependent_quantiser if dependent else _plain_quantiser
         gain = _gain_of(self._at_level("encoder/log_gain", level))
         strength = self._at_level("encoder/rounding_strength", level)
         r, reconstructed = np.zeros(latents.shape, np.int16), np.zeros(latents.shape, np.float32)
@@ -91,8 +89,9 @@ class ResidualCoder:
                 features, means = prediction.result()
                 scaled = _times(take_step(latents, step) - means, gain, step)
                 strengths = _times(np.ones_like(scaled), strength, step)
+                quantiser = self.model.entropy.steps[step].prepared(quantiser_of)
                 residuals = quantiser.quantise(scaled.ravel(), indices, strengths.ravel())
-                payloads.append(pool.submit(encoder.payload, indices, residuals))
+                payloads.append(pool.submit(encoder.payload, step, indices, residuals))
                 put_step(r, step, residuals.reshape(scaled.shape))
                 self._reconstruct(step, means, r, level, reconstructed)
             data = encoder.result(payload.result() for payload in payloads)

@@ -27,10 +27,12 @@ from numpy.typing import NDArray
 
 Plane = NDArray[Any]
 Arrays = dict[str, NDArray[Any]]
+Table = tuple[int, list[int]]  # its half width, and the starts of its entries and 2^24
 HYPER_LATENTS, ALPHA = 1, 7
 CHUNK_KINDS = range(HYPER_LATENTS, ALPHA)  # a section of each for every chunk
 STEPS = 5
-TABLES = 192  # 64 for plain residuals and hyper-latents, then 64 for each of the two dependent quantisers
+TABLES = 192  # of a source; for residuals 64 of plain ones, then 64 for each of the two dependent quantisers
+SOURCES = ("hyper_latents", *(f"step{step}" for step in range(STEPS)))
 ROWS = 256
 ENCODER_ONLY = ("analysis/", "hyper_analysis/", "encoder/")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -152,11 +154,11 @@ def read_sections(data: bytes, header: Header) -> dict[int, list[bytes]]:
 
 @dataclass(frozen=True)
 class Model:
-    """A model file. ``tables`` has for each table its half width and the starts of its entries, and 2^24."""
+    """A model file. ``tables`` has the tables of each source."""
 
     manifest: dict[str, Any]
     arrays: Arrays
-    tables: list[tuple[int, list[int]]]
+    tables: dict[str, list[Table]]
 
     @property
     def first_dependent(self) -> int:
@@ -183,13 +185,22 @@ def read_model(folder: Path) -> Model:
     demand(manifest["format"] == 1, "model", "the format of the model is not 1")
     with np.load(folder / "arrays.npz", allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive if not name.startswith(ENCODER_ONLY)}
-    demand(arrays["tables/half_width"].shape == (TABLES,), "model", f"there are not {TABLES} tables")
+    choice = arrays["tables/hyper_latents/choice"]
+    demand(choice.shape == (8, 3, manifest["hyper_channels"]), "model", "tables/hyper_latents/choice: shape")
+    demand(choice.max() < TABLES, "model", "tables/hyper_latents/choice is out of range")
     demand(0 <= arrays["tables/first_dependent"] <= 64, "model", "tables/first_dependent is out of range")
-    return Model(manifest, arrays, entry_starts(arrays["tables/half_width"], arrays["tables/frequencies"]))
+    return Model(manifest, arrays, read_tables(arrays))
 
 
-def entry_starts(half_widths: Plane, frequencies: Plane) -> list[tuple[int, list[int]]]:
-    """The tables of section 9.1, their entries numbered by the value modulo the number of entries."""
+def read_tables(arrays: Arrays) -> dict[str, list[Table]]:
+    """The tables of section 9.1 by source."""
+    names = {source: (f"tables/{source}/half_width", f"tables/{source}/frequencies") for source in SOURCES}
+    return {source: entry_starts(*(arrays[name] for name in pair)) for source, pair in names.items()}
+
+
+def entry_starts(half_widths: Plane, frequencies: Plane) -> list[Table]:
+    """The tables of a source, their entries numbered by the value modulo the number of entries."""
+    demand(half_widths.shape == (TABLES,), "model", f"there are not {TABLES} tables")
     tables, position = [], 0
     for m in map(int, half_widths):
         stored = frequencies[position : position + 2 * m + 2].tolist()
@@ -241,51 +252,64 @@ class Stack:
         demand(self.state == 0 and not self.words, "corrupted", "a payload holds more than its symbols")
 
 
-def decode_group(stack: Stack, tables: Plane, model: Model) -> Plane:
-    """Symbols in the order of decoding, of which ``tables`` says the table, and their escapes (9.3, 9.4)."""
-    symbols, escaped = np.zeros(tables.size, np.int64), []
-    for number, table in enumerate(tables.tolist()):
-        m, starts = model.tables[table]
+def decode_group(stack: Stack, numbers: Plane, tables: list[Table]) -> Plane:
+    """Symbols in the order of decoding, whose tables have these numbers, and their escapes (9.3, 9.4)."""
+    symbols, escaped = np.zeros(numbers.size, np.int64), []
+    for position, table in enumerate(numbers.tolist()):
+        m, starts = tables[table]
         entry = stack.pull(starts)
         if entry == m + 1:
-            escaped.append((number, m))
+            escaped.append((position, m))
         else:
-            symbols[number] = entry if entry <= m else entry - (2 * m + 2)
+            symbols[position] = entry if entry <= m else entry - (2 * m + 2)
     classes = [stack.pull_bits(4) for _ in escaped]
-    for (number, m), c in zip(escaped, classes, strict=True):
+    for (position, m), c in zip(escaped, classes, strict=True):
         raw = stack.pull_bits(max(c, 1))
         magnitude = m + 1 + (2 ** (c - 1) + (raw >> 1) if c else 0)
-        symbols[number] = -magnitude if raw & 1 else magnitude
+        symbols[position] = -magnitude if raw & 1 else magnitude
     demand(bool(np.all(np.abs(symbols) <= 32767)), "corrupted", "a symbol is out of range")
     return symbols
 
 
-def widest_first(indices: Plane) -> Plane:
-    """The numbers of symbols by descending table index, and in ascending order where it is the same (9.3)."""
-    return np.argsort(-indices.astype(np.int64), kind="stable")
+def widest_first(numbers: Plane) -> Plane:
+    """The order of symbols by descending table (number or index), ascending where it is the same (9.3)."""
+    return np.argsort(-numbers.astype(np.int64), kind="stable")
 
 
-def decode_hyper_latents(stack: Stack, indices: Plane, model: Model) -> Plane:
-    """The hyper-latents of a chunk in the order of 10.1; ``indices`` has the table of each."""
-    symbols, order = np.zeros(indices.size, np.int64), widest_first(indices)
-    symbols[order] = decode_group(stack, indices[order], model)
+def decode_hyper_latents(stack: Stack, h: int, w: int, model: Model, level: int) -> Plane:
+    """The hyper-latents (h, w, Z) of a chunk (10.1)."""
+    choice = model.arrays["tables/hyper_latents/choice"][(level + 16) >> 5]  # by context and channel
+    channels = np.arange(choice.shape[1])
+    bordered = np.zeros((1 + h, 1 + w, channels.size), np.int64)  # zeros above and to the left
+    z = bordered[1:, 1:]
+    for d in range(h + w - 1):
+        i = np.arange(max(0, d - w + 1), min(h, d + 1))
+        j = d - i
+        s = bordered[i, 1 + j] + bordered[1 + i, j]
+        table = choice[np.minimum(np.abs(s), 2), channels]
+        k, order = np.zeros(s.size, np.int64), widest_first(table.ravel())
+        k[order] = decode_group(stack, table.ravel()[order], model.tables["hyper_latents"])
+        z[i, j] = np.where(s >= 0, 1, -1) * k.reshape(s.shape)
     stack.finish()
-    return symbols
+    return z
 
 
-def decode_residuals(stack: Stack, indices: Plane, model: Model, is_dependent: bool) -> Plane:
-    """The residuals of a step in the order of 10.2, in eighths (9.5); ``indices`` has the index of each."""
+def decode_residuals(stack: Stack, indices: Plane, tables: list[Table], first_dependent: int) -> Plane:
+    """The residuals of a step in the order of 10.2, in eighths (9.5); ``indices`` has the index of each.
+
+    ``first_dependent`` is 64 where none are dependent.
+    """
     r, order = np.zeros(indices.size, np.int64), widest_first(indices)
-    wide = indices[order] >= (model.first_dependent if is_dependent else 64)
-    decode_dependent(stack, order[wide], indices, model, r)
+    wide = indices[order] >= first_dependent
+    decode_dependent(stack, order[wide], indices, tables, r)
     plain = order[~wide]
-    r[plain] = 8 * decode_group(stack, indices[plain], model)
+    r[plain] = 8 * decode_group(stack, indices[plain], tables)
     demand(bool(np.all(np.abs(r) <= 32767)), "corrupted", "a residual is out of range")
     stack.finish()
     return r
 
 
-def decode_dependent(stack: Stack, numbers: Plane, indices: Plane, model: Model, r: Plane) -> None:
+def decode_dependent(stack: Stack, numbers: Plane, indices: Plane, tables: list[Table], r: Plane) -> None:
     """Put into ``r`` the dependent residuals of a step (9.6), whose ``numbers`` are widest first."""
     columns = -(-numbers.size // ROWS)
     states = np.zeros(columns, np.int64)
@@ -294,7 +318,7 @@ def decode_dependent(stack: Stack, numbers: Plane, indices: Plane, model: Model,
         states = states[: row.size]  # the last row may be shorter
         quantiser, k = states % 2, np.zeros(row.size, np.int64)
         order = np.argsort(quantiser, kind="stable")
-        k[order] = decode_group(stack, (64 * (1 + quantiser) + indices[row])[order], model)
+        k[order] = decode_group(stack, (64 * (1 + quantiser) + indices[row])[order], tables)
         r[row] = 5 * (2 * k - quantiser * np.sign(k))
         states = next_state(states, k)
 
@@ -310,26 +334,22 @@ def next_state(state: Plane, k: Plane) -> Plane:
 
 
 class ScaleNetwork:
-    """Gives the table index of each symbol. binary64 holds all of its integers exactly."""
+    """Gives the table index of each residual. binary64 holds all of its integers exactly."""
 
     def __init__(self, model: Model, level: int) -> None:
         self._arrays, self._level = model.arrays, level
 
-    def _interpolated(self, rows: Plane, shift: int) -> Plane:
+    def _interpolated(self, rows: Plane) -> Plane:
         node, fraction = self._level >> 5, self._level & 31
         lo, hi = rows[node].astype(np.int64), rows[min(node + 1, 7)].astype(np.int64)
-        result: Plane = (lo * (32 - fraction) + hi * fraction + (1 << (shift - 1))) >> shift
+        result: Plane = (lo * (32 - fraction) + hi * fraction + 16) >> 5
         return result
-
-    def hyper_index(self) -> Plane:
-        """The table index of each hyper-latent channel (10.1)."""
-        return np.clip(self._interpolated(self._arrays["scales/hyper_index"], 9), 0, 63)
 
     def _layer(self, name: str, x: Plane, top: int = 255) -> Plane:
         weight, bias, shift = (self._arrays[f"scales/{name}/{part}"] for part in ("weight", "bias", "shift"))
         demand(bound_of(name, weight, bias, shift) < 2**24, "model", f"{name} breaks the bound of 10.6")
         if bias.ndim == 2:
-            bias = self._interpolated(bias, 5)
+            bias = self._interpolated(bias)
         if weight.ndim == 2:
             total = x @ weight.T.astype(np.float64)
         else:
@@ -379,15 +399,14 @@ def decode_chunk(
 ) -> tuple[Plane, Plane]:
     """The symbols of a chunk of h x w units of 64 pixels: z (h, w, Z), and r (4h, 4w, L) in eighths."""
     network = ScaleNetwork(model, level)
-    shape = (h, w, model.manifest["hyper_channels"])
-    indices = np.broadcast_to(network.hyper_index(), shape).ravel()
-    z = decode_hyper_latents(stacks[0], indices, model).reshape(shape)
+    z = decode_hyper_latents(stacks[0], h, w, model, level)
     r = np.zeros((4 * h, 4 * w, model.manifest["latent_channels"]), np.int64)
     features = network.features(z)
+    first_dependent = model.first_dependent if is_dependent else 64
     for step in range(STEPS):
         mask = step_mask(r.shape, step)
         indices = network.step_index(step, features, r)[mask].astype(np.int64)
-        r[mask] = decode_residuals(stacks[1 + step], indices, model, is_dependent)
+        r[mask] = decode_residuals(stacks[1 + step], indices, model.tables[f"step{step}"], first_dependent)
     return z, r
 
 

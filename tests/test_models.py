@@ -64,7 +64,9 @@ class TestTheId:
         fortran = {name: np.array(array, order="F") for name, array in reversed(arrays.items())}
         assert model_id_of(manifest, fortran) == model_id_of(manifest, arrays)
 
-    @pytest.mark.parametrize("name", ["tables/frequencies", "scales/hyper_index", "synthesis/weight"])
+    @pytest.mark.parametrize(
+        "name", ["tables/step2/frequencies", "tables/hyper_latents/choice", "synthesis/weight"]
+    )
     def test_it_changes_with_every_array_that_decoding_needs(self, name: str) -> None:
         arrays = model_arrays()
         manifest = model_manifest(arrays)
@@ -220,7 +222,7 @@ class TestArrays:
 
     def test_missing_damaged_and_pickled_files_are_model_errors(self, tmp_path: Path) -> None:
         def pickled(path: Path) -> None:
-            arrays: dict[str, Any] = {"tables/half_width": np.array([{}], dtype=object)}
+            arrays: dict[str, Any] = {"tables/step0/half_width": np.array([{}], dtype=object)}
             np.savez(path, **arrays)
 
         def flipped(path: Path) -> None:

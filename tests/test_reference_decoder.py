@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from aecodec import encode
-from aecodec.entropy import EntropyModel, encode_chunk
+from aecodec.entropy import EntropyModel, HyperTables, encode_chunk, encode_hyper_latents
 from aecodec.image import plane_to_png
 from tests.entropy import reference
-from tests.entropy.helpers import random_entropy_arrays
+from tests.entropy.helpers import Arrays, random_entropy_arrays
 from tests.helpers import CosineRuntime, fake_model, photograph
 from tests.vectors import FORMATS, reference_decoder
 
@@ -38,16 +39,29 @@ def test_it_imports_numpy_and_the_standard_library_alone() -> None:
     assert {name.split(".")[0] for name in names} <= {*sys.stdlib_module_names, "numpy"}
 
 
-def text_model() -> Any:
-    """A model with the tables of section 9.7 and nothing else."""
+def text_tables() -> Any:
+    """The tables of section 9.7."""
     half_widths = np.arange(192) % 64 // 4
     frequencies: list[int] = []
     for table, m in enumerate(half_widths.tolist()):
         peak = 2 ** (16 + table % 64 // 16 + table // 64)
         sides = [max(1, peak >> value) for value in range(m, 0, -1)]
         frequencies += [*sides, 2**24 - 2 * sum(sides) - 1, *sides[::-1], 1]
-    tables = decoder.entry_starts(half_widths, np.array(frequencies, np.uint32))
-    return decoder.Model({}, {"tables/first_dependent": np.array(17, np.int16)}, tables)
+    return decoder.entry_starts(half_widths, np.array(frequencies, np.uint32))
+
+
+def hyper_model(choice: NDArray[np.uint8]) -> Any:
+    """A model of hyper-latents alone, with the tables of section 9.7."""
+    return decoder.Model({}, {"tables/hyper_latents/choice": choice}, {"hyper_latents": text_tables()})
+
+
+def model_of(arrays: Arrays) -> Any:
+    """A model without a decoder graph."""
+    channels = {
+        "hyper_channels": arrays["tables/hyper_latents/choice"].shape[2],
+        "latent_channels": arrays["scales/step0_index/bias"].size,
+    }
+    return decoder.Model(channels, arrays, decoder.read_tables(arrays))
 
 
 def integers(text: str) -> list[int]:
@@ -55,13 +69,62 @@ def integers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def test_the_payloads_in_the_text_give_the_symbols_in_the_text() -> None:
+def test_the_payloads_in_the_text_give_the_hyper_latents_in_the_text() -> None:
     rows = re.findall(r"^\| `([-\d, ]+)`\s*\| `([\d, ]+)`\s*\| `?([\da-f ]*|\(empty\))`?\s*\|$", TEXT, re.M)
     assert len(rows) == 4
-    for symbols, indices, payload in rows:
-        stack = decoder.Stack(bytes.fromhex("" if "empty" in payload else payload))
-        found = decoder.decode_hyper_latents(stack, np.array(integers(indices)), text_model())
-        assert found.tolist() == integers(symbols)
+    for of_channels, tables, payload in rows:
+        z = np.array(integers(of_channels), np.int16)[np.newaxis, np.newaxis]
+        choice = np.zeros((8, 3, z.size), np.uint8)
+        choice[:, 0] = integers(tables)
+        data = bytes.fromhex("" if "empty" in payload else payload)
+        found = decoder.decode_hyper_latents(decoder.Stack(data), 1, 1, hyper_model(choice), 100)
+        assert np.array_equal(found, z)
+        assert encode_hyper_latents(z, 100, HyperTables(reference.plain_tables(17), choice)) == data
+
+
+def test_the_worked_example_of_hyper_latents_is_right() -> None:
+    rows = [
+        integers(row.replace("|", ",").strip(","))
+        for row in re.findall(r"^((?:\| +-?\d+ ){9}\|)$", TEXT, re.M)
+    ]
+    [payload] = re.findall(r"The payload is `([\da-f ]+)`", TEXT)
+    node, context, channel = np.ogrid[:8, :3, :2]
+    choice = (60 * context + 10 * node + channel).astype(np.uint8)
+    z, done = np.zeros((2, 3, 2), np.int64), np.zeros((2, 3, 2), bool)
+    for group, i, j, c, near, of_near, table, symbol, value in rows:
+        above, left = (z[i - 1, j, c] if i else 0), (z[i, j - 1, c] if j else 0)
+        assert (group, near, of_near) == (i + j, above + left, min(abs(above + left), 2))
+        assert table == 60 * of_near + 30 + c
+        assert value == (symbol if near >= 0 else -symbol)
+        assert not done[i, j, c]
+        z[i, j, c], done[i, j, c] = value, True
+    assert done.all()
+    order = [(group, -table, i, c) for group, i, _, c, _, _, table, _, _ in rows]
+    assert order == sorted(order)
+    data = bytes.fromhex(payload)
+    assert np.array_equal(decoder.decode_hyper_latents(decoder.Stack(data), 2, 3, hyper_model(choice), 80), z)
+    tables = HyperTables(reference.plain_tables(17), choice)
+    assert encode_hyper_latents(z.astype(np.int16), 80, tables) == data
+    escaped = [abs(row[7]) > tables.tables.half_width[row[6]] for row in rows]
+    assert [row[7] for row, escape in zip(rows, escaped, strict=True) if escape] == [-9]
+
+
+@pytest.mark.parametrize("level", [0, 15, 16, 80, 207, 208, 224])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (6, 1), (5, 3), (4, 6)])
+def test_hyper_latents_are_those_that_were_encoded(shape: tuple[int, int], level: int) -> None:
+    random = np.random.default_rng((*shape, level))
+    choice = random.integers(0, 192, (8, 3, 5)).astype(np.uint8)
+    z = np.rint(random.laplace(0, 1, (*shape, 5))).astype(np.int16)
+    z[random.random(z.shape) < 0.05] *= -1000
+    z.flat[0] = random.choice((-32767, 32767))
+    payload = encode_hyper_latents(z, level, HyperTables(reference.plain_tables(17), choice))
+    found = decoder.decode_hyper_latents(decoder.Stack(payload), *shape, hyper_model(choice), level)
+    assert np.array_equal(found, z)
+
+
+def test_an_empty_payload_stands_for_hyper_latents_of_zero() -> None:
+    choice = np.arange(8 * 3 * 8).reshape(8, 3, 8).astype(np.uint8)
+    assert not decoder.decode_hyper_latents(decoder.Stack(b""), 4, 3, hyper_model(choice), 60).any()
 
 
 def test_the_payloads_in_the_text_give_the_residuals_in_the_text() -> None:
@@ -70,11 +133,9 @@ def test_the_payloads_in_the_text_give_the_residuals_in_the_text() -> None:
     assert len(rows) == 2
     for indices, flag, symbols, residuals, payload in rows:
         coded, of_symbols = np.array(integers(indices)), integers(symbols)
-        stack = decoder.Stack(bytes.fromhex(payload))
-        assert decoder.decode_residuals(stack, coded, text_model(), flag == "set").tolist() == integers(
-            residuals
-        )
-        first = 17 if flag == "set" else 64
+        stack, first = decoder.Stack(bytes.fromhex(payload)), 17 if flag == "set" else 64
+        found = decoder.decode_residuals(stack, coded, text_tables(), first)
+        assert found.tolist() == integers(residuals)
         assert reference.residuals_of(of_symbols, coded.tolist(), first) == integers(residuals)
 
 
@@ -106,7 +167,7 @@ def test_the_step_of_several_columns_in_the_text_is_right() -> None:
     indices, symbols = 37 * numbers % 64, (numbers * numbers + numbers // 7) % 7 - 3
     symbols[::5] *= 20
     payload = reference.encode_step(symbols.tolist(), indices.tolist(), reference.plain_tables(17), True)
-    r = decoder.decode_residuals(decoder.Stack(payload), indices, text_model(), True)
+    r = decoder.decode_residuals(decoder.Stack(payload), indices, text_tables(), 17)
     sums = f"{len(payload)} bytes and the CRC-32 0x{zlib.crc32(payload):08X}"
     begin = f"begin with {', '.join(map(str, r[:6]))}, their sum is {r.sum()},"
     end = f"CRC-32 0x{zlib.crc32(r.astype('<i2').tobytes()):08X}."
@@ -121,8 +182,9 @@ def test_residuals_of_a_step_are_those_that_were_encoded(count: int, dependent: 
     indices = random.integers(10, 40, count)
     symbols = np.rint(random.laplace(0, 3, count)).astype(int).tolist()
     payload = reference.encode_step(symbols, indices.tolist(), reference.plain_tables(17), dependent)
-    found = decoder.decode_residuals(decoder.Stack(payload), indices, text_model(), dependent)
-    expected = reference.residuals_of(symbols, indices.tolist(), 17 if dependent else 64)
+    first = 17 if dependent else 64
+    found = decoder.decode_residuals(decoder.Stack(payload), indices, text_tables(), first)
+    expected = reference.residuals_of(symbols, indices.tolist(), first)
     assert found.tolist() == expected
     assert np.any(found % 8) == (dependent and count > 0)
 
@@ -135,7 +197,7 @@ def test_residuals_out_of_range_are_refused(symbol: int, index: int, dependent: 
     for offset in (0, -1):
         inside = symbol + offset * int(np.sign(symbol))
         payload = reference.encode_step([inside], [index], reference.plain_tables(17), dependent)
-        arguments = decoder.Stack(payload), np.array([index]), text_model(), dependent
+        arguments = decoder.Stack(payload), np.array([index]), text_tables(), 17 if dependent else 64
         if offset:
             assert decoder.decode_residuals(*arguments)[0] // inside in (8, 10)
         else:
@@ -155,10 +217,8 @@ def test_symbols_are_those_that_were_encoded(seed: int, level: int, dependent: b
     symbols[far] = random.integers(-3276, 3277, np.count_nonzero(far))
     r = reference.chunk_residuals(z, symbols, level, arrays, dependent).astype(np.int16)
     payloads = encode_chunk(z, r, level, entropy, dependent=dependent)
-    tables = decoder.entry_starts(arrays["tables/half_width"], arrays["tables/frequencies"])
-    model = decoder.Model({"hyper_channels": z.shape[2], "latent_channels": r.shape[2]}, arrays, tables)
     stacks = [decoder.Stack(payload) for payload in payloads]
-    found_z, found_r = decoder.decode_chunk(stacks, 2, 3, model, level, dependent)
+    found_z, found_r = decoder.decode_chunk(stacks, 2, 3, model_of(arrays), level, dependent)
     assert np.array_equal(found_z, z)
     assert np.array_equal(found_r, r)
 
@@ -168,11 +228,19 @@ def test_a_model_that_breaks_the_bound_of_exactness_is_refused(layer: str) -> No
     arrays = random_entropy_arrays()
     bias = arrays[f"scales/{layer}/bias"]
     bias[..., 0] = 2**24 - 255 * 127
-    tables = decoder.entry_starts(arrays["tables/half_width"], arrays["tables/frequencies"])
-    model = decoder.Model({"hyper_channels": 6, "latent_channels": 16}, arrays, tables)
     stacks = [decoder.Stack(b"") for _ in range(6)]
     with pytest.raises(decoder.RefusedError, match=rf"model: {layer}"):
-        decoder.decode_chunk(stacks, 1, 1, model, 100, True)
+        decoder.decode_chunk(stacks, 1, 1, model_of(arrays), 100, True)
+
+
+@pytest.mark.parametrize("choice", [np.full((8, 3, 6), 192, np.uint8), np.zeros((8, 6), np.uint8)])
+def test_a_model_with_another_choice_of_tables_is_refused(choice: NDArray[np.uint8], tmp_path: Path) -> None:
+    folder = fake_model(tmp_path).folder
+    with np.load(folder / "arrays.npz") as archive:
+        arrays = {name: archive[name] for name in archive}
+    np.savez(folder / "arrays.npz", **arrays | {"tables/hyper_latents/choice": choice})
+    with pytest.raises(decoder.RefusedError, match="model: tables/hyper_latents/choice"):
+        decoder.read_model(folder)
 
 
 def test_the_id_of_a_model_is_the_one_in_its_files(tmp_path: Path) -> None:

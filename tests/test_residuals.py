@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from aecodec.entropy import RESIDUAL_UNIT, decode_chunk, put_step, take_step
+from aecodec.entropy import RESIDUAL_UNIT, Tables, decode_chunk, put_step, take_step
 from aecodec.errors import ModelError
 from aecodec.models import Model, load_model_folder
 from aecodec.residuals import ResidualCoder
@@ -129,10 +130,23 @@ def test_a_price_of_bits_makes_fewer_of_them(coder: ResidualCoder, tmp_path: Pat
     assert np.array_equal(r, codings[1].r)
 
 
-def model_of_strength(folder: Path, strength: float) -> Model:
-    """The same model, but for how much bits count in quantisation."""
+def test_each_step_is_quantised_by_what_its_own_tables_cost(tmp_path: Path) -> None:
+    costly = Tables(np.zeros(192, np.int16), np.tile(np.array([2**24 - 1, 1], np.uint32), 192))
+    of_step = {name: array for name, array in costly.to_arrays("step3").items() if "step3" in name}
+    models = model_of_strength(tmp_path / "one", 1.0), model_of_strength(tmp_path / "other", 1.0, of_step)
+    planes = [ResidualCoder(model, CosineRuntime()).encode(latents_of(), 64).r for model in models]
+    one, other = ([np.count_nonzero(take_step(r, step)) for step in range(5)] for r in planes)
+    assert other[:3] == one[:3]
+    assert other[3] < 0.75 * one[3]
+    assert other[4] > 0.9 * one[4] > 0
+
+
+def model_of_strength(
+    folder: Path, strength: float, changes: Mapping[str, NDArray[Any]] | None = None
+) -> Model:
+    """The same model, but for how much bits count in quantisation, and some arrays."""
     write_model(folder)
-    arrays = model_arrays()
+    arrays = model_arrays() | dict(changes or {})
     arrays["encoder/rounding_strength/rows"][:] = strength
     np.savez(folder / "arrays.npz", **cast("dict[str, Any]", arrays))
     return load_model_folder(folder)

@@ -10,14 +10,20 @@ from aecodec.entropy.chunk import (
     coded_symbols,
     decode_chunk,
     decode_chunk_partial,
-    decode_hyper_latents,
     decode_payloads,
     decode_residual_step,
     encode_chunk,
     estimate_bits,
+    step_source,
 )
-from aecodec.entropy.coder import decode_residuals, decode_symbols, encode_residuals, encode_symbols
+from aecodec.entropy.coder import (
+    decode_hyper_latents,
+    decode_residuals,
+    encode_hyper_latents,
+    encode_residuals,
+)
 from aecodec.entropy.dependent import MAX_ROWS, STATE_COUNT, Lanes, next_state
+from aecodec.entropy.hyper import CONTEXT_COUNT, HyperTables, symbols_and_contexts
 from aecodec.entropy.scales import IntegerScaleNetwork, group_of, positions_of, put_step, take_step
 from aecodec.entropy.tables import (
     FINE_UNIT,
@@ -29,9 +35,11 @@ from aecodec.entropy.tables import (
     integer_frequencies,
     logistic_tables,
     table_scales,
+    tables_of,
 )
 
 __all__ = [
+    "CONTEXT_COUNT",
     "FINE_UNIT",
     "INDEX_COUNT",
     "MAX_ROWS",
@@ -41,6 +49,7 @@ __all__ = [
     "ChunkBytes",
     "ChunkEncoder",
     "EntropyModel",
+    "HyperTables",
     "IntegerScaleNetwork",
     "Lanes",
     "Tables",
@@ -51,10 +60,9 @@ __all__ = [
     "decode_payloads",
     "decode_residual_step",
     "decode_residuals",
-    "decode_symbols",
     "encode_chunk",
+    "encode_hyper_latents",
     "encode_residuals",
-    "encode_symbols",
     "estimate_bits",
     "fitted_tables",
     "group_of",
@@ -63,6 +71,9 @@ __all__ = [
     "next_state",
     "positions_of",
     "put_step",
+    "step_source",
+    "symbols_and_contexts",
     "table_scales",
+    "tables_of",
     "take_step",
 ]

@@ -1,7 +1,7 @@
 """The symbols of one chunk <-> six byte strings: the hyper-latents, then the residuals in five steps.
 
-The order of coding is raster order over positions (row, then column), and at each position ascending
-channels: all Z for the hyper-latents, the group of the step for the residuals. The normative text is
+The order of coding of residuals is raster order over positions (row, then column), and at each position
+ascending channels of the group of the step. The normative text is
 section 10 of ``formats/aec.md``. Encoder and decoder stand side by side, and walk the same way.
 """
 
@@ -15,24 +15,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecodec.entropy.coder import (
+    decode_hyper_latents,
     decode_residuals,
-    decode_symbols,
+    encode_hyper_latents,
     encode_residuals,
-    encode_symbols,
     symbols_and_tables,
 )
+from aecodec.entropy.hyper import HyperTables
 from aecodec.entropy.scales import STEP_COUNT, IntegerScaleNetwork, put_step, take_step
 from aecodec.entropy.tables import Tables
-from aecodec.errors import InputError
+from aecodec.errors import InputError, ModelError
 
 _CELL: Final = 4  # positions of residuals along each side of one position of hyper-latents
 
 
 @dataclass(frozen=True, eq=False)
 class EntropyModel:
-    """What the symbols of a model are coded with: its tables, and the network that chooses among them."""
+    """What the symbols of a model are coded with.
 
-    tables: Tables
+    Attributes:
+        hyper: the tables of hyper-latents.
+        steps: those of the residuals of each step.
+        scale_network: chooses among the latter.
+    """
+
+    hyper: HyperTables
+    steps: tuple[Tables, ...]
     scale_network: IntegerScaleNetwork
 
     @classmethod
@@ -42,7 +50,25 @@ class EntropyModel:
         Raises:
             ModelError: An array is missing, malformed, or breaks a bound.
         """
-        return cls(Tables.from_arrays(arrays), IntegerScaleNetwork.from_arrays(arrays))
+        hyper = HyperTables.from_arrays(arrays)
+        steps = tuple(Tables.from_arrays(arrays, step_source(step)) for step in range(STEP_COUNT))
+        network = IntegerScaleNetwork.from_arrays(arrays)
+        if hyper.channels != network.hyper_channels:
+            raise ModelError(
+                f"Expected tables for {network.hyper_channels} channels of hyper-latents. Found "
+                f"{hyper.channels}. Reinstall the model."
+            )
+        return cls(hyper, steps, network)
+
+    @property
+    def first_dependent(self) -> int:
+        """The least table index of dependent residuals, the same in all steps."""
+        return self.steps[0].first_dependent
+
+
+def step_source(step: int) -> str:
+    """What the tables of a step are named by in the arrays of a model."""
+    return f"step{step}"
 
 
 @dataclass(frozen=True)
@@ -72,7 +98,7 @@ def encode_chunk(
         r: int16 (4 * h, 4 * w, L), the residuals in eighths of a quantisation step.
         level: 0..224.
         model: The entropy model.
-        dependent: Whether residuals are dependent from ``model.tables.first_dependent`` on; else all are
+        dependent: Whether residuals are dependent from ``model.first_dependent`` on; else all are
             plain.
 
     Raises:
@@ -83,7 +109,7 @@ def encode_chunk(
     encoder = ChunkEncoder(z, level, model, dependent=dependent)
     steps = range(STEP_COUNT)
     return encoder.result(
-        encoder.payload(encoder.indices(step, r), take_step(r, step).ravel()) for step in steps
+        encoder.payload(step, encoder.indices(step, r), take_step(r, step).ravel()) for step in steps
     )
 
 
@@ -98,7 +124,7 @@ class ChunkEncoder:
     def __init__(self, z: NDArray[np.int16], level: int, model: EntropyModel, *, dependent: bool) -> None:
         self._level, self._model, self._dependent = level, model, dependent
         self._features = model.scale_network.features(z, level)
-        self._hyper = encode_symbols(z.ravel(), _hyper_indices(z.shape[:2], level, model), model.tables)
+        self._hyper = encode_hyper_latents(z, level, model.hyper)
 
     def indices(self, step: int, r: NDArray[np.int16]) -> NDArray[np.uint8]:
         """uint8 (residual,), 0..63: the tables of a step in coding order, from the residuals of the former
@@ -106,9 +132,9 @@ class ChunkEncoder:
         """
         return self._model.scale_network.step_indices(step, self._features, r, self._level).ravel()
 
-    def payload(self, indices: NDArray[np.uint8], residuals: NDArray[np.int16]) -> bytes:
+    def payload(self, step: int, indices: NDArray[np.uint8], residuals: NDArray[np.int16]) -> bytes:
         """Code the residuals (residual,) of a step, in coding order, by :meth:`indices` of it."""
-        return encode_residuals(residuals, indices, self._model.tables, dependent=self._dependent)
+        return encode_residuals(residuals, indices, self._model.steps[step], dependent=self._dependent)
 
     def result(self, payloads: Iterable[bytes]) -> ChunkBytes:
         """The chunk, by the payloads of all steps in their order.
@@ -201,35 +227,13 @@ def decode_payloads(
         CorruptedError: As for :func:`decode_chunk_partial`.
     """
     if payloads:
-        z[...] = decode_hyper_latents(payloads[0], z.shape[:2], level, model)
+        z[...] = decode_hyper_latents(payloads[0], z.shape[:2], level, model.hyper)
         yield
     if len(payloads) > 1:
         features = model.scale_network.features(z, level)
         for step, data in enumerate(payloads[1:]):
             decode_residual_step(step, data, features, r, level, model, dependent=dependent)
             yield
-
-
-def decode_hyper_latents(
-    data: bytes, shape: tuple[int, int], level: int, model: EntropyModel
-) -> NDArray[np.int16]:
-    """Decode the hyper-latents of one chunk.
-
-    Args:
-        data: The payload of its section HYPER_LATENTS.
-        shape: ``(h, w)``, the grid of hyper-latents of the chunk.
-        level: 0..224.
-        model: The entropy model.
-
-    Returns:
-        int16 (h, w, Z). What the next steps need of it is ``model.scale_network.features(z, level)``.
-
-    Raises:
-        CorruptedError: The payload is not one that the encoder writes.
-        InputError: The shape or the level is not as above.
-    """
-    symbols = decode_symbols(data, _hyper_indices(_checked_shape(shape), level, model), model.tables)
-    return symbols.reshape(*shape, model.scale_network.hyper_channels)
 
 
 def decode_residual_step(
@@ -258,7 +262,7 @@ def decode_residual_step(
         InputError: A shape, the step or the level is not as above.
     """
     indices = model.scale_network.step_indices(step, features, r, level)
-    residuals = decode_residuals(data, indices.ravel(), model.tables, dependent=dependent)
+    residuals = decode_residuals(data, indices.ravel(), model.steps[step], dependent=dependent)
     put_step(r, step, residuals.reshape(indices.shape))
 
 
@@ -281,14 +285,16 @@ def estimate_bits(
     Raises:
         InputError: As for :func:`encode_chunk`.
     """
-    parts = _coded_parts(z, r, level, model, dependent)
-    return np.array([model.tables.cost_in_bits(*part).sum() for part in parts], np.float64)
+    coded = coded_symbols(z, r, level, model, dependent=dependent)
+    hyper = model.hyper.tables.cost_in_bits(*model.hyper.symbols_and_tables(z, level)).sum()
+    steps = [tables.cost_in_bits(*part).sum() for tables, part in zip(model.steps, coded, strict=True)]
+    return np.array([hyper, *steps], np.float64)
 
 
 def coded_symbols(
     z: NDArray[np.int16], r: NDArray[np.int16], level: int, model: EntropyModel, *, dependent: bool
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """All symbols of a chunk, in no order, and the table, 0..191, that codes each.
+) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
+    """For each step the symbols of its residuals, in no order, and the table, 0..191, that codes each.
 
     Args:
         z: As for :func:`encode_chunk`, as are the others.
@@ -300,27 +306,14 @@ def coded_symbols(
     Raises:
         InputError: As for :func:`encode_chunk`.
     """
-    parts = list(_coded_parts(z, r, level, model, dependent))
-    symbols, tables = (np.concatenate(column).astype(np.int32) for column in zip(*parts, strict=True))
-    return symbols, tables
-
-
-def _coded_parts(
-    z: NDArray[np.int16], r: NDArray[np.int16], level: int, model: EntropyModel, dependent: bool
-) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
-    """Symbols and tables of each payload."""
     _check_planes(z, r, model)
     network = model.scale_network
-    yield z.ravel(), _hyper_indices(z.shape[:2], level, model)
     features = network.features(z, level)
-    for step in range(STEP_COUNT):
+    coded = []
+    for step, tables in enumerate(model.steps):
         indices = network.step_indices(step, features, r, level).ravel()
-        yield symbols_and_tables(take_step(r, step).ravel(), indices, model.tables, dependent=dependent)
-
-
-def _hyper_indices(shape: tuple[int, ...], level: int, model: EntropyModel) -> NDArray[np.uint8]:
-    """uint8 (h * w * Z,): the tables of the hyper-latents in coding order."""
-    return np.tile(model.scale_network.hyper_indices(level), shape[0] * shape[1])
+        coded.append(symbols_and_tables(take_step(r, step).ravel(), indices, tables, dependent=dependent))
+    return coded
 
 
 def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:

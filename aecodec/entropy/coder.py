@@ -13,8 +13,9 @@ numeral systems", arXiv:1311.2540), constriction's ``AnsCoder``. The normative t
 - A state begins at 0 and is 0 again when all has been decoded. Decoding inverts encoding step for step, so
   the check that nothing is left accepts, of all byte strings, only the one that the encoder writes for
   these symbols.
-- Dependent residuals (`aecodec.entropy.dependent`) are decoded row by row, for the tables of a row follow
-  from the symbols of the row before; escapes, which have their part in that, follow each row.
+- Dependent residuals (`aecodec.entropy.dependent`) are decoded row by row, hyper-latents
+  (`aecodec.entropy.hyper`) diagonal by diagonal: the tables of such a group follow from the symbols of the
+  groups before it. Escapes, which have their part in that, follow each group.
 - Inside a table the coder's order of symbols is ``0, 1 .. m, escape, -m .. -1`` (the value modulo
   ``2 * m + 2``), and the wide tables are decoded first. Zeros of narrow tables then leave the state 0 at 0:
   all-zero symbols cost no byte, and the overhead of a payload of 10,000 symbols or more is 1.2 to 2.0 bytes
@@ -32,6 +33,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecodec.entropy.dependent import Lanes, advanced, residuals_of
+from aecodec.entropy.hyper import HyperTables, bordered, diagonals_of, signs_and_contexts
+from aecodec.entropy.scales import checked_level
 from aecodec.entropy.tables import (
     ESCAPE_CLASS_BITS,
     INDEX_COUNT,
@@ -48,51 +51,69 @@ MAX_RESIDUAL: Final = 32767
 """Eighths of a step."""
 
 
-def encode_symbols(symbols: NDArray[np.integer[Any]], indices: NDArray[np.uint8], tables: Tables) -> bytes:
-    """Code symbols, each with the plain table of its index.
+def encode_hyper_latents(z: NDArray[np.int16], level: int, model: HyperTables) -> bytes:
+    """Code the hyper-latents of a chunk.
 
     Args:
-        symbols: Integers (symbol,), -32767..32767.
-        indices: uint8 (symbol,), 0..63.
-        tables: The tables of the model.
+        z: int16 (h, w, channel), -32767..32767.
+        level: 0..224.
+        model: Their tables.
 
     Returns:
-        The payload. It is empty when all symbols are 0, and never ends in a zero byte.
+        The payload. It is empty when all are 0, and never ends in a zero byte.
 
     Raises:
-        InputError: The arrays differ in length, or hold values outside of their ranges.
+        InputError: There is another number of channels, or a value or the level is outside of its range.
     """
-    _check_symbols(symbols, indices)
+    if z.ndim != 3 or z.dtype != np.int16 or z.shape[2] != model.channels:
+        raise InputError(
+            f"Expected hyper-latents int16 (h, w, {model.channels}). Received {z.dtype} {z.shape}."
+        )
+    _check_range(z)
+    planes = model.symbols_and_tables(z, level)
+    symbols, numbers = planes[0].ravel(), planes[1].ravel()
+    diagonals = np.add.outer(np.arange(z.shape[0]), np.arange(z.shape[1])).repeat(z.shape[2])
+    order = np.argsort(TABLE_COUNT * diagonals - numbers, kind="stable")
     stack = _new_stack(b"")
-    _push(stack, symbols.astype(np.int32), indices, _plain_order(indices), tables)
+    _push(stack, symbols[order], numbers[order], diagonals[order], model.tables)
     return _payload(stack)
 
 
-def decode_symbols(data: bytes, indices: NDArray[np.uint8], tables: Tables) -> NDArray[np.int16]:
-    """Decode what :func:`encode_symbols` wrote for the same indices.
+def decode_hyper_latents(
+    data: bytes, shape: tuple[int, int], level: int, model: HyperTables
+) -> NDArray[np.int16]:
+    """Decode what :func:`encode_hyper_latents` wrote.
 
-    Any ``data`` gives symbols or a :class:`~aecodec.errors.CorruptedError`, in time proportional to the
-    number of symbols and of bytes.
+    Any ``data`` gives hyper-latents or a :class:`~aecodec.errors.CorruptedError`, in time proportional to
+    their number and that of the bytes.
 
     Args:
         data: The payload.
-        indices: uint8 (symbol,), 0..63: the table of each symbol.
-        tables: The tables of the model.
+        shape: ``(h, w)``, each at least 1.
+        level: 0..224.
+        model: Their tables.
 
     Returns:
-        int16 (symbol,), -32767..32767.
+        int16 (h, w, channel), -32767..32767.
 
     Raises:
-        CorruptedError: The payload is not what the encoder writes for any symbols with these indices.
-        InputError: An index is outside of 0..63.
+        CorruptedError: The payload is not what the encoder writes for any hyper-latents.
+        InputError: The shape or the level is not as above.
     """
-    _check_indices(indices)
-    if not data:
-        return np.zeros(indices.shape, np.int16)
+    if len(shape) != 2 or min(shape) < 1:
+        raise InputError(f"Expected the grid of hyper-latents as (h, w), each at least 1. Received {shape}.")
+    checked_level(level)
+    plane = bordered((*shape, model.channels))
+    inside = plane[1:, 1:]
     stack = _new_stack(data)
-    symbols = _pop(stack, indices, _plain_order(indices), tables)
-    _check_end(stack, data, indices.size)
-    return symbols.astype(np.int16)
+    for diagonal in diagonals_of(shape) if data else ():
+        above, left = plane[:-1, 1:][diagonal], plane[1:, :-1][diagonal]
+        signs, contexts = signs_and_contexts(above, left)
+        numbers = model.numbers(contexts, level).ravel()
+        symbols = _pop(stack, numbers, _widest_first(numbers), model.tables)
+        inside[diagonal] = signs * symbols.reshape(signs.shape)
+    _check_end(stack, data, inside.size)
+    return inside.astype(np.int16)
 
 
 def encode_residuals(
@@ -117,7 +138,8 @@ def encode_residuals(
     stack = _new_stack(b"")
     lanes = _lanes(indices, tables, dependent)
     symbols, numbers = _plain_symbols(residuals, indices, tables, dependent)
-    _push(stack, symbols, numbers, _plain_order(numbers), tables)
+    order = _widest_first(numbers)
+    _push(stack, symbols[order], numbers[order], np.zeros(len(order), np.intp), tables)
     _push_rows(stack, *lanes.trace(residuals[lanes.order]), lanes, tables)
     return _payload(stack)
 
@@ -165,7 +187,7 @@ def decode_residuals(
     lanes = _lanes(indices, tables, dependent)
     residuals[lanes.order] = _pop_rows(stack, lanes, tables)
     plain = _plain(indices, tables, dependent)
-    of_plain = _pop(stack, indices[plain], _plain_order(indices[plain]), tables)
+    of_plain = _pop(stack, indices[plain], _widest_first(indices[plain]), tables)
     residuals[plain] = RESIDUAL_UNIT * of_plain
     _check_end(stack, data, indices.size)
     if np.abs(residuals).max() > MAX_RESIDUAL:
@@ -196,9 +218,9 @@ def _plain_symbols(
     return symbols, indices[plain]
 
 
-def _plain_order(tables: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """The order of decoding: wide tables first, stable inside of a table."""
-    return np.argsort(INDEX_COUNT - 1 - tables, kind="stable")
+def _widest_first(tables: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """The order of decoding inside of a group: wide tables first, stable inside of a table."""
+    return np.argsort(np.uint8(TABLE_COUNT - 1) - tables, kind="stable")
 
 
 def _push_rows(
@@ -207,20 +229,9 @@ def _push_rows(
     """Encode dependent residuals, for a decoder that takes row by row, and of a row quantiser 0 first."""
     if not len(symbols):
         return
-    row_of = np.arange(len(symbols)) // lanes.columns
-    order = np.argsort(2 * row_of + (numbers >= 2 * INDEX_COUNT), kind="stable")
-    grouped, sorted_numbers = symbols[order], numbers[order]
-    coded, half, escaped = _alphabet_symbols(grouped, sorted_numbers, tables)
-    with_escapes = set(row_of[escaped].tolist())
-    models, former = tables.prepared(_models), -1
-    for start, stop in reversed(_runs(sorted_numbers.astype(np.int64) + TABLE_COUNT * row_of)):
-        number = start // lanes.columns
-        if number != former and number in with_escapes:
-            row = lanes.rows[number]
-            there = row.start + np.flatnonzero(escaped[row])
-            _push_escapes(stack, grouped[there], half[there])
-        former = number
-        stack.encode_reverse(coded[start:stop], models[sorted_numbers[start]])
+    rows = np.arange(len(symbols)) // lanes.columns
+    order = np.argsort(2 * rows + (numbers >= 2 * INDEX_COUNT), kind="stable")
+    _push(stack, symbols[order], numbers[order], rows, tables)
 
 
 def _pop_rows(stack: Any, lanes: Lanes, tables: Tables) -> NDArray[np.int32]:
@@ -242,33 +253,39 @@ def _push(
     stack: Any,
     symbols: NDArray[np.int32],
     numbers: NDArray[np.uint8],
-    order: NDArray[np.intp],
+    groups: NDArray[np.intp],
     tables: Tables,
 ) -> None:
-    """Encode symbols, each with the table of its number, for a decoder that takes them in this order."""
+    """Encode symbols, each with the table of its number, for a decoder that takes them in this order, and
+    behind each of the groups, which ascend, its escapes.
+    """
     if not len(symbols):
         return
-    grouped, sorted_numbers = symbols[order], numbers[order]
-    coded, half, escaped = _alphabet_symbols(grouped, sorted_numbers, tables)
-    if escaped.any():
-        _push_escapes(stack, grouped[escaped], half[escaped])
-    models = tables.prepared(_models)
-    for start, stop in reversed(_runs(sorted_numbers)):
-        stack.encode_reverse(coded[start:stop], models[sorted_numbers[start]])
+    coded, half, escaped = _alphabet_symbols(symbols, numbers, tables)
+    with_escapes = set(groups[escaped].tolist())
+    models, former = tables.prepared(_Models), -1
+    for start, stop in reversed(_runs(numbers + TABLE_COUNT * groups)):
+        group = int(groups[start])
+        if group != former and group in with_escapes:
+            first, behind = np.searchsorted(groups, (group, group + 1))
+            there = first + np.flatnonzero(escaped[first:behind])
+            _push_escapes(stack, symbols[there], half[there])
+        former = group
+        stack.encode_reverse(coded[start:stop], models.of(int(numbers[start])))
 
 
 def _pop(
     stack: Any, numbers: NDArray[np.uint8], order: NDArray[np.intp], tables: Tables
 ) -> NDArray[np.int32]:
-    """Decode what `_push` encoded."""
+    """Decode a group that `_push` encoded in this order of the symbols."""
     symbols = np.empty(len(numbers), np.int32)
     if not len(numbers):
         return symbols
     sorted_numbers = numbers[order]
     grouped = np.empty(len(numbers), np.int32)
-    models = tables.prepared(_models)
+    models = tables.prepared(_Models)
     for start, stop in _runs(sorted_numbers):
-        grouped[start:stop] = stack.decode(models[sorted_numbers[start]], stop - start)
+        grouped[start:stop] = stack.decode(models.of(int(sorted_numbers[start])), stop - start)
     half = _half_widths(tables)[sorted_numbers]
     beyond = grouped - half
     grouped -= (2 * half + 2) * (beyond > 0)
@@ -340,12 +357,23 @@ def _pop_escapes(stack: Any, half: NDArray[np.int32]) -> NDArray[np.int32]:
     return np.where(raw & 1, -magnitudes, magnitudes).astype(np.int32)
 
 
-def _models(tables: Tables) -> tuple[Any, ...]:
-    """constriction's model of each table, in the coder's order of symbols."""
-    from constriction import stream
+class _Models:
+    """constriction's models of tables, in the coder's order of symbols: a file needs some of them only."""
 
-    rotated = (np.roll(tables.table(index), -int(tables.half_width[index])) for index in range(TABLE_COUNT))
-    return tuple(stream.model.Categorical(table.astype(np.float64) - 1, perfect=False) for table in rotated)
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._models: list[Any] = [None] * TABLE_COUNT
+
+    def of(self, number: int) -> Any:
+        """The model of a table, built when it is first needed; threads may build it twice."""
+        model = self._models[number]
+        if model is None:
+            from constriction import stream
+
+            rotated = np.roll(self._tables.table(number), -int(self._tables.half_width[number]))
+            weights = rotated.astype(np.float64) - 1
+            model = self._models[number] = stream.model.Categorical(weights, perfect=False)
+        return model
 
 
 def _uniform(size: int | None = None) -> Any:
@@ -378,6 +406,10 @@ def _check_symbols(symbols: NDArray[Any], indices: NDArray[Any]) -> None:
         raise InputError(
             f"Expected {indices.size} integer symbols. Received {symbols.dtype} {symbols.shape}."
         )
+    _check_range(symbols)
+
+
+def _check_range(symbols: NDArray[Any]) -> None:
     if symbols.size and not -MAX_SYMBOL <= symbols.min() <= symbols.max() <= MAX_SYMBOL:
         raise InputError(
             f"Expected symbols in -{MAX_SYMBOL}..{MAX_SYMBOL}. Received {symbols.min()}..{symbols.max()}."

@@ -1,4 +1,4 @@
-"""The integer network that says which table codes which symbol.
+"""The integer network that says which table codes which residual.
 
 It has int8 weights, integer biases, uint8 activations, and rescales by powers of two; it knows the
 hyper-latents and the magnitudes of the residuals of former steps, all of them integers that encoder and
@@ -95,7 +95,6 @@ class IntegerScaleNetwork:
     hyper_channels: int
     feature_channels: int
     latent_channels: int
-    hyper_index: NDArray[np.int64]
     _hyper: _HyperLayers
     _steps: tuple[_StepLayers, ...]
 
@@ -117,16 +116,7 @@ class IntegerScaleNetwork:
             raise ModelError(
                 f"Expected five steps of one number of latents. Found {latents}. Reinstall the model."
             )
-        hyper_index = reader.take("hyper_index", np.int16, (NODE_COUNT, hyper.pointwise_0.inputs))
-        return cls(
-            hyper.pointwise_0.inputs, features, latents.pop(), hyper_index.astype(np.int64), hyper, steps
-        )
-
-    def hyper_indices(self, level: int) -> NDArray[np.uint8]:
-        """uint8 (Z,), 0..63: the tables of the hyper-latents, the same at every position."""
-        index = (_interpolated(self.hyper_index, _checked_level(level)) + 256) >> 9
-        indices: NDArray[np.uint8] = np.clip(index, 0, INDEX_COUNT - 1).astype(np.uint8)
-        return indices
+        return cls(hyper.pointwise_0.inputs, features, latents.pop(), hyper, steps)
 
     def features(self, z: NDArray[np.int16], level: int) -> NDArray[np.uint8]:
         """The hyper branch.
@@ -143,7 +133,7 @@ class IntegerScaleNetwork:
         """
         if z.ndim != 3 or z.shape[2] != self.hyper_channels:
             raise InputError(f"Expected hyper-latents (h, w, {self.hyper_channels}). Received {z.shape}.")
-        return self._hyper.apply(z, _checked_level(level))
+        return self._hyper.apply(z, checked_level(level))
 
     def step_indices(
         self, step: int, features: NDArray[np.uint8], r: NDArray[np.int16], level: int
@@ -173,7 +163,7 @@ class IntegerScaleNetwork:
                 f"(height, width, {self.latent_channels}), both sides even. "
                 f"Received {features.dtype} {features.shape} and {r.dtype} {r.shape}."
             )
-        return self._steps[step].apply(features, r, _checked_level(level))
+        return self._steps[step].apply(features, r, checked_level(level))
 
 
 @dataclass(frozen=True, eq=False)
@@ -432,7 +422,12 @@ class _Reader:
             )
 
 
-def _checked_level(level: int) -> int:
+def checked_level(level: int) -> int:
+    """A level in 0..224, as Python's integer.
+
+    Raises:
+        InputError: It is not.
+    """
     if not 0 <= level <= MAX_LEVEL:
         raise InputError(f"Expected a level in 0..{MAX_LEVEL}. Received {level}.")
     return int(level)

@@ -1,8 +1,10 @@
 """The frequency tables of the entropy coder, what a symbol costs, and how tables are built at export time.
 
-There are three sets of 64 tables, numbered from narrow to wide: of hyper-latents and plain residuals, and of
-dependent residuals under each of their two quantisers (`aecodec.entropy.dependent`). A table covers the
-values ``-m .. m`` (``m`` is its half width) and has one more symbol, last, that announces an escape: a value
+What has tables of its own is called a *source*: the hyper-latents, and the residuals of each of the five
+steps, for the less a step knows, the heavier are the tails around the scale that it expects. A source has 192
+tables. Those of residuals are three sets of 64, numbered from narrow to wide: of plain residuals, and of
+dependent ones under each of their two quantisers (`aecodec.entropy.dependent`). A table covers the values
+``-m .. m`` (``m`` is its half width) and has one more symbol, last, that announces an escape: a value
 outside. Its ``2 * m + 2`` frequencies are integers, each at least 1, with the sum ``2**24``. Nothing here is
 computed from floats while a file is being coded: the frequencies are read from the model. The normative text
 is section 9 of ``formats/aec.md``.
@@ -27,8 +29,9 @@ from aecodec.errors import InputError, ModelError
 INDEX_COUNT: Final = 64
 """Tables of a set: what the scale network chooses among."""
 TABLE_SETS: Final = 3
-"""Of plain residuals and hyper-latents, of dependent residuals under quantiser 0, and under quantiser 1."""
+"""Of plain residuals, of dependent residuals under quantiser 0, and under quantiser 1."""
 TABLE_COUNT: Final = TABLE_SETS * INDEX_COUNT
+"""Tables of a source."""
 PRECISION: Final = 24
 TOTAL: Final = 1 << PRECISION
 MAX_SYMBOL: Final = 32767
@@ -44,13 +47,13 @@ _ESCAPE_MASS: Final = 1e-5
 _NARROWEST: Final = 8
 _WIDEST: Final = 400
 
-_ARRAYS: Final = ("tables/half_width", "tables/frequencies", "tables/first_dependent")
+_FIRST_DEPENDENT: Final = "tables/first_dependent"
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """The three sets of 64 tables of a model, one after the other.
+    """The 192 tables of a source.
 
     Attributes:
         half_width: int16 (table,), 0..4095, the largest magnitude ``m`` that a table codes directly.
@@ -70,31 +73,35 @@ class Tables:
 
     def __post_init__(self) -> None:
         _check(self.half_width, self.frequencies, self.first_dependent)
-        object.__setattr__(self, "half_width", _read_only(self.half_width))
-        object.__setattr__(self, "frequencies", _read_only(self.frequencies))
+        object.__setattr__(self, "half_width", read_only(self.half_width))
+        object.__setattr__(self, "frequencies", read_only(self.frequencies))
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Tables:
-        """Take the arrays ``tables/...`` out of those of a model.
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], source: str) -> Tables:
+        """Take the arrays ``tables/<source>/...`` and ``tables/first_dependent`` out of those of a model.
 
         Raises:
             ModelError: An array is missing, or breaks a rule of the class.
         """
-        missing = [name for name in _ARRAYS if name not in arrays]
+        names = (f"tables/{source}/half_width", f"tables/{source}/frequencies", _FIRST_DEPENDENT)
+        missing = [name for name in names if name not in arrays]
         if missing:
             raise ModelError(f"The model has no array {missing[0]!r}. Reinstall the model.")
-        half_width, frequencies, first_dependent = (arrays[name] for name in _ARRAYS)
+        half_width, frequencies, first_dependent = (arrays[name] for name in names)
         if first_dependent.dtype != np.int16 or first_dependent.shape != ():
             raise ModelError(
-                f"Expected 'tables/first_dependent' as int16 (). Found {first_dependent.dtype} "
+                f"Expected '{_FIRST_DEPENDENT}' as int16 (). Found {first_dependent.dtype} "
                 f"{first_dependent.shape}. Reinstall the model."
             )
         return cls(half_width, frequencies, int(first_dependent))
 
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
+    def to_arrays(self, source: str) -> dict[str, NDArray[Any]]:
         """Return the arrays that :meth:`from_arrays` reads."""
-        values = (self.half_width, self.frequencies, np.array(self.first_dependent, np.int16))
-        return dict(zip(_ARRAYS, values, strict=True))
+        return {
+            f"tables/{source}/half_width": self.half_width,
+            f"tables/{source}/frequencies": self.frequencies,
+            _FIRST_DEPENDENT: np.array(self.first_dependent, np.int16),
+        }
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
@@ -274,6 +281,27 @@ def fitted_tables(
     return _build(estimates, first_dependent)
 
 
+def tables_of(probabilities: NDArray[np.float64]) -> Tables:
+    """Tables of given probabilities, which need not be symmetric.
+
+    Args:
+        probabilities: float64 (table, 2 * H + 1), of the symbols ``-H .. H``; what is beyond counts to the
+            outermost. They need not be normalised.
+
+    Raises:
+        InputError: They are not those of 192 tables of three symbols at least.
+    """
+    if probabilities.ndim != 2 or probabilities.shape[0] != TABLE_COUNT or probabilities.shape[1] % 2 == 0:
+        raise InputError(
+            f"Expected probabilities ({TABLE_COUNT}, 2 * H + 1). Received {probabilities.shape}."
+        )
+    half = probabilities.shape[1] // 2 - 1
+    escape = probabilities[:, 0] + probabilities[:, -1]
+    tables = np.concatenate((probabilities[:, 1:-1], escape[:, np.newaxis]), axis=1)
+    half_widths = np.full(TABLE_COUNT, half, np.int16)
+    return Tables(half_widths, np.concatenate([integer_frequencies(table) for table in tables]))
+
+
 def _bin_edges(limit: int) -> tuple[NDArray[np.float64], ...]:
     """For each set of tables, float64 (limit + 1,): the upper ends, in quantisation steps, of the bins of the
     magnitudes 0..limit.
@@ -325,7 +353,8 @@ def _build(estimates: list[NDArray[np.float64]], first_dependent: int) -> Tables
     return Tables(np.array(half_widths, np.int16), np.concatenate(frequencies), first_dependent)
 
 
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy that nothing can write to."""
     copy = np.array(array)
     copy.setflags(write=False)
     return copy
@@ -339,17 +368,17 @@ def _check(half_width: NDArray[Any], frequencies: NDArray[Any], first_dependent:
         )
     if half_width.dtype != np.int16 or half_width.shape != (TABLE_COUNT,):
         raise ModelError(
-            f"Expected 'tables/half_width' as int16 ({TABLE_COUNT},). "
+            f"Expected 'tables/.../half_width' as int16 ({TABLE_COUNT},). "
             f"Found {half_width.dtype} {half_width.shape}. Reinstall the model."
         )
     if half_width.min() < 0 or half_width.max() > MAX_HALF_WIDTH:
         raise ModelError(
-            f"Expected half widths in 0..{MAX_HALF_WIDTH} in 'tables/half_width'. Reinstall the model."
+            f"Expected half widths in 0..{MAX_HALF_WIDTH} in 'tables/.../half_width'. Reinstall the model."
         )
     sizes = 2 * half_width.astype(np.int64) + 2
     if frequencies.dtype != np.uint32 or frequencies.shape != (int(sizes.sum()),):
         raise ModelError(
-            f"Expected 'tables/frequencies' as uint32 ({sizes.sum()},). "
+            f"Expected 'tables/.../frequencies' as uint32 ({sizes.sum()},). "
             f"Found {frequencies.dtype} {frequencies.shape}. Reinstall the model."
         )
     sums = np.add.reduceat(frequencies.astype(np.int64), np.cumsum(sizes) - sizes)

@@ -47,6 +47,9 @@ HYPER_STEP = 8
 """The network sees hyper-latents clipped to -31..31, times 8."""
 HYPER_INDEX_UNIT = 16
 """Table indices of hyper-latents are kept in sixteenths."""
+HYPER_INDEX = "encoder/hyper_index"
+"""Their array. They serve training alone: files are coded with tables by context
+(`aecodec.entropy.hyper`)."""
 RESIDUAL_UNIT = 8
 """Files hold residuals in eighths of a quantisation step; here they are in steps."""
 MAGNITUDES = 2048
@@ -312,7 +315,7 @@ class ScaleNetwork(keras.layers.Layer):
             layer.assign_weight(arrays[f"scales/{layer.name}/weight"])
             layer.assign_bias(arrays[f"scales/{layer.name}/bias"])
         unit = HYPER_INDEX_RANGE * HYPER_INDEX_UNIT
-        self.hyper_index.rows.assign(arrays["scales/hyper_index"].astype(np.float32) / unit)
+        self.hyper_index.rows.assign(arrays[HYPER_INDEX].astype(np.float32) / unit)
 
     def export(self) -> dict[str, np.ndarray]:
         """The arrays of the integer network, named as `aecodec.entropy.scales` expects them."""
@@ -321,7 +324,7 @@ class ScaleNetwork(keras.layers.Layer):
             for key, array in layer.export().items():
                 arrays[f"scales/{layer.name}/{key}"] = array
         rows = ops.convert_to_numpy(self.hyper_index.rows) * (HYPER_INDEX_RANGE * HYPER_INDEX_UNIT)
-        arrays["scales/hyper_index"] = np.floor(np.asarray(rows, np.float32) + 0.5).astype(np.int16)
+        arrays[HYPER_INDEX] = np.floor(np.asarray(rows, np.float32) + 0.5).astype(np.int16)
         return arrays
 
 

@@ -48,8 +48,6 @@ def _check_twin_at(
     features = network.features(z, level)
     twin_features = twin.features(z[None].astype(np.float32), weights)
     _require_equal(_numpy(twin_features), features, f"features at level {level}")
-    hyper = _numpy(twin.hyper_indices(weights))[0, 0]
-    _require_equal(hyper, network.hyper_indices(level), f"hyper indices at level {level}")
     known = np.zeros_like(r)
     for step in range(STEPS):
         seen = known[None].astype(np.float32) / RESIDUAL_UNIT if step else None

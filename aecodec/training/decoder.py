@@ -173,7 +173,7 @@ class DecoderTraining:
         self._latents = store_latents(self.model, pictures, plan)
         self._released = weights_of(self.model)
         _hold_encoder(self.model)
-        self._coding = DependentCoding(self.model, find_model(plan.model).entropy.tables)
+        self._coding = DependentCoding(self.model, find_model(plan.model).entropy.steps)
         self._optimizer = make_optimizer("muon", clip_norm=plan.clip_norm, average=AVERAGE)
         self._trained = list(self.model.trainable_variables)
         self._optimizer.build(self._trained)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,16 +38,16 @@ class DependentCoding:
 
     Args:
         model: whose latents they are; its own rounding strength is taken.
-        tables: that the costs of symbols are taken from.
+        steps: the tables of each step, that the costs of symbols are taken from.
     """
 
-    def __init__(self, model: Autoencoder, tables: Tables) -> None:
+    def __init__(self, model: Autoencoder, steps: Sequence[Tables]) -> None:
         import tensorflow
 
         self._tensorflow = tensorflow
         self._model = model
-        self._first = tables.first_dependent
-        self._quantiser = Quantiser(tables, dependent=True)
+        self._first = [tables.first_dependent for tables in steps]
+        self._quantisers = [Quantiser(tables, dependent=True) for tables in steps]
 
     def decoder_pass(
         self,
@@ -77,7 +79,7 @@ class DependentCoding:
             features, mean = model.predict_step(number, features, known, level_weights)
             index = model.scale_network.step_indices(number, scale_features, residuals, level_weights)
             soft = (latents - mean) * gain
-            coded = self._quantised(soft, index, mask, strength)
+            coded = self._quantised(number, soft, index, mask, strength)
             through = coded.values + mask * (soft - ops.stop_gradient(soft))
             update = mask * mean + through * inverse
             known = update if known is None else known + update
@@ -99,10 +101,12 @@ class DependentCoding:
         hyper = self._model.hyper_latents(latents, level_weights)
         return self.decoder_pass(latents, hyper, level_weights, ops.zeros_like(latents))
 
-    def _quantised(self, scaled: Tensor, indices: Tensor, mask: Tensor, strength: Tensor) -> Quantised:
+    def _quantised(
+        self, step: int, scaled: Tensor, indices: Tensor, mask: Tensor, strength: Tensor
+    ) -> Quantised:
         tensorflow = self._tensorflow
         planes = tensorflow.numpy_function(
-            self.quantise,
+            partial(self.quantise, step),
             [ops.stop_gradient(tensor) for tensor in (scaled, indices, mask, strength)],
             tensorflow.float32,
             stateful=False,
@@ -111,11 +115,12 @@ class DependentCoding:
         return Quantised(planes[0], planes[1], planes[2])
 
     def quantise(
-        self, scaled: np.ndarray, indices: np.ndarray, mask: np.ndarray, strength: np.ndarray
+        self, step: int, scaled: np.ndarray, indices: np.ndarray, mask: np.ndarray, strength: np.ndarray
     ) -> np.ndarray:
         """Quantise a step of a batch.
 
         Args:
+            step: 0..4.
             scaled: float32 (batch, rows, columns, channels), in quantisation steps.
             indices: the same, table indices 0..63.
             mask: (1, rows, columns, channels), 1 where the step codes; C order is coding order.
@@ -129,15 +134,17 @@ class DependentCoding:
         chosen = np.flatnonzero(mask)
         for number, sample in enumerate(scaled):
             of_step = (plane.reshape(-1)[chosen] for plane in (sample, indices[number], strength[number]))
-            planes[:, number, chosen] = self._quantise_sample(*of_step)
+            planes[:, number, chosen] = self._quantise_sample(step, *of_step)
         return planes.reshape(3, *scaled.shape)
 
-    def _quantise_sample(self, scaled: np.ndarray, indices: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    def _quantise_sample(
+        self, step: int, scaled: np.ndarray, indices: np.ndarray, strength: np.ndarray
+    ) -> np.ndarray:
         tables = np.clip(np.nan_to_num(indices), 0, INDEX_COUNT - 1).astype(np.uint8)
-        residuals = self._quantiser.quantise(scaled, tables, strength)
+        residuals = self._quantisers[step].quantise(scaled, tables, strength)
         planes = np.full((3, len(scaled)), 0.5, np.float32)
         planes[0] = residuals / np.float32(RESIDUAL_UNIT)
-        lanes = Lanes.of(tables, self._first)
+        lanes = Lanes.of(tables, self._first[step])
         _, numbers = lanes.trace(residuals[lanes.order])
         points = np.abs(residuals[lanes.order]) // FINE_UNIT
         under_1 = numbers >= 2 * INDEX_COUNT

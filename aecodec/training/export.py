@@ -15,7 +15,7 @@ from typing import Any
 import click
 import numpy as np
 
-from aecodec.entropy import IntegerScaleNetwork, Tables, fitted_tables, logistic_tables
+from aecodec.entropy import IntegerScaleNetwork
 from aecodec.errors import InputError
 from aecodec.models import Model
 from aecodec.networks.architecture import PRESETS, Architecture
@@ -29,10 +29,10 @@ from aecodec.training.console import run
 from aecodec.training.data import HELD_OUT_ENDING, PictureSet, centres, load_pictures
 from aecodec.training.fitting import (
     CROP,
-    FIRST_DEPENDENT,
-    count_symbols,
+    fit_tables,
     measure_held_out,
     quality_levels,
+    trial_tables,
     tune_rounding,
 )
 from aecodec.training.folder import register, write_manifest, write_model
@@ -49,7 +49,7 @@ class Exported:
     Attributes:
         folder: of the model.
         model_id: 16 hexadecimal digits.
-        table_gain: share of bits saved by fitted tables over the plain logistic ones, on held-out pictures.
+        table_gain: share of bits saved by fitted tables over those of a trial, on held-out pictures.
     """
 
     folder: Path
@@ -92,24 +92,14 @@ def export(
     tune_rounding(model, training, ROUNDING_STRENGTHS, min(16, crops))
     arrays = arrays_of(model)
     with tempfile.TemporaryDirectory() as scratch:
-        plain = _trial(Path(scratch) / "plain", architecture, arrays, logistic_tables(FIRST_DEPENDENT))
+        # What an encoder writes depends on what its tables cost, so they are fitted twice.
+        plain = write_model(Path(scratch) / "plain", architecture, arrays | trial_tables(architecture))
         check_runtimes(plain, model, centres(held_out, CROP)[0])
-        first = _trial(Path(scratch) / "first", architecture, arrays, _fitted(plain, training, crops // 3))
-        tables = _fitted(first, training, crops)
-        written = write_model(folder, architecture, arrays | tables.to_arrays(), notes)
+        fitted = fit_tables(plain, training, max(crops // 3, 1))
+        first = write_model(Path(scratch) / "first", architecture, arrays | fitted)
+        fitted = fit_tables(first, training, max(crops, 1))
+        written = write_model(folder, architecture, arrays | fitted, notes)
         return _with_results(_with_measured_halo(written, training), plain, held_out)
-
-
-def _trial(
-    folder: Path, architecture: Architecture, arrays: Mapping[str, np.ndarray], tables: Tables
-) -> Model:
-    """Written for a trial: what an encoder writes depends on their costs, so tables are fitted twice."""
-    return write_model(folder, architecture, {**arrays, **tables.to_arrays()})
-
-
-def _fitted(model: Model, training: PictureSet, crops: int) -> Tables:
-    """Tables for the symbols that a model's encoder writes."""
-    return fitted_tables(count_symbols(model, training, max(crops, 1)), FIRST_DEPENDENT)
 
 
 def blended(
@@ -165,7 +155,7 @@ def _with_results(model: Model, plain: Model, held_out: PictureSet) -> Exported:
 
     Args:
         model: the written one.
-        plain: the same with logistic tables.
+        plain: the same with the tables of a trial.
         held_out: pictures.
     """
     levels = np.linspace(0, model.level_count - 1, MEASURED_LEVELS).round().astype(int).tolist()

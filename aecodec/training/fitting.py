@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,14 +11,23 @@ import keras
 import numpy as np
 from PIL import Image
 
-from aecodec.entropy import TABLE_COUNT, coded_symbols
+from aecodec.entropy import (
+    TABLE_COUNT,
+    HyperTables,
+    Tables,
+    coded_symbols,
+    fitted_tables,
+    logistic_tables,
+    step_source,
+)
 from aecodec.models import Model
-from aecodec.networks.architecture import HYPER_PATCH
+from aecodec.networks.architecture import HYPER_PATCH, STEPS, Architecture
 from aecodec.networks.autoencoder import Autoencoder
 from aecodec.residuals import ResidualCoder
 from aecodec.runtime import open_runtime
 from aecodec.training.data import PictureSet, centres, draw_crops, take_crops
 from aecodec.training.evaluation import compiled_measurement
+from aecodec.training.hyper_tables import HyperCounts, uniform_hyper_tables
 from aecodec.training.loss import lambdas_of, psnr
 
 HISTOGRAM_LIMIT = 401
@@ -66,8 +75,8 @@ def tune_rounding(
     model.rounding_strength.rows.assign(rows)
 
 
-def count_symbols(model: Model, pictures: PictureSet, crops: int, seed: int = 0) -> np.ndarray:
-    """Count all symbols by table, over random crops and levels, as the encoder writes them.
+def fit_tables(model: Model, pictures: PictureSet, crops: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Tables for the symbols that the encoder of a model writes, over random crops and levels.
 
     Args:
         model: whose tables have a say in the quantisation.
@@ -76,24 +85,47 @@ def count_symbols(model: Model, pictures: PictureSet, crops: int, seed: int = 0)
         seed: of the crops.
 
     Returns:
-        int64 (table, 2 * `HISTOGRAM_LIMIT` + 1), for `aecodec.entropy.fitted_tables`.
+        Arrays of a model: those of `aecodec.entropy.EntropyModel` but for the network's.
     """
+    hyper = HyperCounts(Architecture.from_dict(model.manifest["architecture"]))
+    histograms = np.zeros((STEPS, TABLE_COUNT, 2 * HISTOGRAM_LIMIT + 1), np.int64)
+    for level, z, coded in _coded_crops(model, pictures, crops, seed):
+        hyper.add(z, level)
+        for histogram, (symbols, tables) in zip(histograms, coded, strict=True):
+            histogram += symbol_histograms(symbols, tables)
+    return table_arrays(hyper.fitted(), [fitted_tables(counts, FIRST_DEPENDENT) for counts in histograms])
+
+
+def table_arrays(hyper: HyperTables, steps: Sequence[Tables]) -> dict[str, np.ndarray]:
+    """The arrays ``tables/...`` of a model."""
+    arrays = hyper.to_arrays()
+    for step, tables in enumerate(steps):
+        arrays |= tables.to_arrays(step_source(step))
+    return arrays
+
+
+def trial_tables(architecture: Architecture) -> dict[str, np.ndarray]:
+    """The same before anything was counted."""
+    return table_arrays(uniform_hyper_tables(architecture), [logistic_tables(FIRST_DEPENDENT)] * STEPS)
+
+
+def _coded_crops(
+    model: Model, pictures: PictureSet, crops: int, seed: int
+) -> Iterator[tuple[int, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]]:
+    """Level, hyper-latents, and the symbols and tables of the steps, of random crops."""
     runtime = open_runtime("onnx", model)
     coder = ResidualCoder(model, runtime)
     generator, side = np.random.default_rng(seed), _table_crop(pictures)
     plans = [draw_crops(pictures, 1, side, generator) for _ in range(crops)]
 
-    def count(number: int) -> np.ndarray:
+    def code(number: int) -> tuple[int, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
         level = number * 97 % model.level_count
         pixels = take_crops(pictures, plans[number])[0].astype(np.float32)
         z, r = coder.quantise(runtime.analyse(pixels, level), level)
-        return symbol_histograms(*coded_symbols(z, r, level, model.entropy, dependent=True))
+        return level, z, coded_symbols(z, r, level, model.entropy, dependent=True)
 
-    histograms = np.zeros((TABLE_COUNT, 2 * HISTOGRAM_LIMIT + 1), np.int64)
     with ThreadPoolExecutor(2) as pool:  # one quantises while the other predicts
-        for counts in pool.map(count, range(crops)):
-            histograms += counts
-    return histograms
+        yield from pool.map(code, range(crops))
 
 
 def _table_crop(pictures: PictureSet) -> int:
@@ -110,7 +142,7 @@ def symbol_histograms(symbols: np.ndarray, tables: np.ndarray) -> np.ndarray:
         tables: int32 (symbols,), the numbers of their tables.
 
     Returns:
-        As `count_symbols`.
+        int64 (table, 2 * `HISTOGRAM_LIMIT` + 1), for `aecodec.entropy.fitted_tables`.
     """
     width = 2 * HISTOGRAM_LIMIT + 1
     clipped = np.clip(symbols, -HISTOGRAM_LIMIT, HISTOGRAM_LIMIT) + HISTOGRAM_LIMIT

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aecodec.entropy import RESIDUAL_UNIT, EntropyModel, Lanes, logistic_tables, put_step, take_step
+from aecodec.entropy import (
+    CONTEXT_COUNT,
+    RESIDUAL_UNIT,
+    TABLE_COUNT,
+    EntropyModel,
+    HyperTables,
+    Lanes,
+    Tables,
+    decode_hyper_latents,
+    encode_hyper_latents,
+    integer_frequencies,
+    logistic_tables,
+    put_step,
+    step_source,
+    take_step,
+)
 from aecodec.entropy.dependent import advanced, residuals_of
 from aecodec.entropy.scales import STEP_COUNT
 
@@ -30,9 +46,13 @@ def random_entropy_arrays(
     step_width: int = 8,
     first_dependent: int = 64,
 ) -> Arrays:
-    """The arrays of a random entropy model, scaled so that its table indices spread over all 64 tables."""
+    """The arrays of a random entropy model, scaled so that its table indices spread over all 64 tables. Each
+    source has tables of its own.
+    """
     random = np.random.default_rng(seed)
-    arrays = dict(logistic_tables(first_dependent).to_arrays())
+    arrays = random_hyper_tables(seed, hyper_channels).to_arrays()
+    for step in range(STEP_COUNT):
+        arrays |= _step_tables(step, first_dependent).to_arrays(step_source(step))
     widths = (hyper_channels, hyper_width, 4 * feature_channels, 4 * feature_channels)
     arrays |= _pointwise(random, "hyper_pointwise_0", widths[0], widths[1], nodes=8)
     arrays |= _depthwise(random, "hyper_depthwise_0", hyper_width)
@@ -47,8 +67,44 @@ def random_entropy_arrays(
         arrays |= _pointwise(random, f"step{step}_pointwise_1", step_width, step_width)
         arrays |= _pointwise(random, f"step{step}_index", step_width, latent_channels, spread=24, middle=28)
     arrays["scales/magnitude_lut"] = np.minimum(3 * np.arange(2048), 255).astype(np.uint8)
-    arrays["scales/hyper_index"] = random.integers(0, 64 * 16, (8, hyper_channels)).astype(np.int16)
     return arrays
+
+
+def random_hyper_tables(seed: int = 0, channels: int = 6) -> HyperTables:
+    """Tables of hyper-latents, wide ones last, no two alike and none symmetric but the narrowest, and any of
+    them for each channel.
+    """
+    random = np.random.default_rng((seed, channels))
+    half_widths = np.arange(TABLE_COUNT) // 16
+    frequencies = []
+    for half in half_widths.tolist():
+        magnitudes = np.abs(np.arange(-half, half + 2))  # the escape, last, is as rare as what is beyond
+        weights = 2.0 ** (-8 * magnitudes / (half + 1)) * random.uniform(0.2, 1, 2 * half + 2)
+        frequencies.append(integer_frequencies(weights))
+    choice = random.integers(0, TABLE_COUNT, (8, CONTEXT_COUNT, channels)).astype(np.uint8)
+    return HyperTables(Tables(half_widths.astype(np.int16), np.concatenate(frequencies)), choice)
+
+
+def one_group(indices: NDArray[Any] | list[int], tables: Tables) -> HyperTables:
+    """What codes the channels of a single position, at any level, with the tables of these indices."""
+    choice = np.broadcast_to(np.array(indices, np.uint8), (8, CONTEXT_COUNT, len(indices)))
+    return HyperTables(tables, choice)
+
+
+def encode_group(symbols: NDArray[Any], indices: NDArray[Any] | list[int], tables: Tables) -> bytes:
+    """Code integers (symbol,) as one group: the channels of a single position."""
+    plane = symbols.astype(np.int16).reshape(1, 1, -1)
+    return encode_hyper_latents(plane, 0, one_group(indices, tables))
+
+
+def decode_group(data: bytes, indices: NDArray[Any] | list[int], tables: Tables) -> NDArray[np.int16]:
+    """Decode what :func:`encode_group` wrote."""
+    return decode_hyper_latents(data, (1, 1), 0, one_group(indices, tables)).ravel()
+
+
+@cache
+def _step_tables(step: int, first_dependent: int) -> Tables:
+    return logistic_tables(first_dependent, scale_max=40.0 - 4 * step, blend=(0.02 + 0.03 * step, 3.0))
 
 
 def random_symbols(
@@ -75,7 +131,7 @@ def random_dependent_symbols(
     for step in range(STEP_COUNT):
         indices = network.step_indices(step, features, r, level)
         residuals = take_step(plain, step).ravel()
-        lanes = Lanes.of(indices.ravel(), model.tables.first_dependent)
+        lanes = Lanes.of(indices.ravel(), model.first_dependent)
         residuals[lanes.order] = of_lanes(lanes, residuals[lanes.order] // RESIDUAL_UNIT)
         put_step(r, step, residuals.reshape(indices.shape))
     return z, r

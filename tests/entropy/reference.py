@@ -142,6 +142,60 @@ def next_state(state: int, k: int) -> int:
     return after
 
 
+Place = tuple[int, int, int]
+CodePlaces = Callable[[list[tuple[Place, int]], list[int]], list[int]]
+
+
+def walk_hyper_latents(
+    shape: tuple[int, int], level: int, choice: NDArray[Any], code_group: CodePlaces
+) -> NDArray[np.int64]:
+    """The hyper-latents of a chunk (section 10.1). ``code_group`` gives the symbols of each diagonal in turn;
+    it is told their places and signs, and their tables, in the order of decoding.
+    """
+    height, width = shape
+    channels = choice.shape[2]
+    node = (level + 16) // 32
+    z = np.zeros((height, width, channels), np.int64)
+    for diagonal in range(height + width - 1):
+        places, of_tables = [], []
+        for i, j, c in np.ndindex(height, width, channels):
+            if i + j == diagonal:
+                near = int(z[i - 1, j, c] if i else 0) + int(z[i, j - 1, c] if j else 0)
+                places.append(((i, j, c), -1 if near < 0 else 1))
+                of_tables.append(int(choice[node, min(abs(near), 2), c]))
+        order = coding_order(of_tables)
+        places = [places[number] for number in order]
+        symbols = code_group(places, [of_tables[number] for number in order])
+        for (place, sign), symbol in zip(places, symbols, strict=True):
+            z[place] = sign * symbol
+    return z
+
+
+def decode_hyper_latents(
+    payload: bytes, shape: tuple[int, int], level: int, choice: NDArray[Any], tables: Tables
+) -> NDArray[np.int64]:
+    """Hyper-latents (h, w, channel), or ValueError."""
+    stack = Stack(payload)
+    z = walk_hyper_latents(shape, level, choice, lambda _, of_tables: pull_group(stack, of_tables, tables))
+    check_end(stack, payload)
+    return z
+
+
+def encode_hyper_latents(z: NDArray[Any], level: int, choice: NDArray[Any], tables: Tables) -> bytes:
+    """The payload of any hyper-latents (h, w, channel)."""
+    groups: list[tuple[list[int], list[int]]] = []
+
+    def keep(places: list[tuple[Place, int]], of_tables: list[int]) -> list[int]:
+        groups.append(([sign * int(z[place]) for place, sign in places], of_tables))
+        return groups[-1][0]
+
+    walk_hyper_latents((z.shape[0], z.shape[1]), level, choice, keep)
+    stack = Stack()
+    for of_group, of_tables in reversed(groups):
+        push_group(stack, of_group, of_tables, tables)
+    return stack.payload()
+
+
 CodeGroup = Callable[[list[int], list[int]], list[int]]
 
 
@@ -242,14 +296,6 @@ def depth_to_space(x: NDArray[np.int64]) -> NDArray[np.int64]:
     return y
 
 
-def hyper_indices(arrays: Arrays, level: int) -> NDArray[np.int64]:
-    rows = arrays["scales/hyper_index"].astype(np.int64)
-    node, fraction = level >> 5, level & 31
-    mixed = rows[node] * (32 - fraction) + rows[min(node + 1, 7)] * fraction
-    indices: NDArray[np.int64] = np.clip((mixed + 256) >> 9, 0, 63)
-    return indices
-
-
 def features(arrays: Arrays, z: NDArray[Any], level: int) -> NDArray[np.int64]:
     x = 8 * np.clip(z.astype(np.int64), -31, 31)
     x = depthwise(arrays, "hyper_depthwise_0", pointwise(arrays, "hyper_pointwise_0", x, level))
@@ -287,15 +333,12 @@ def decode_chunk(
     payloads: list[bytes], shape: tuple[int, int], level: int, arrays: Arrays, dependent: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The hyper-latents, and the residuals in eighths."""
-    tables = Tables.from_arrays(arrays)
-    rows, columns = shape
-    z = np.zeros((rows, columns, arrays["scales/hyper_index"].shape[1]), np.int64)
-    of_channel = hyper_indices(arrays, level)
-    symbols = decode(payloads[0], [int(index) for _ in range(rows * columns) for index in of_channel], tables)
-    for number, where in enumerate(np.ndindex(z.shape)):
-        z[where] = symbols[number]
+    choice = arrays["tables/hyper_latents/choice"]
+    of_hyper_latents = Tables.from_arrays(arrays, "hyper_latents")
+    z = decode_hyper_latents(payloads[0], shape, level, choice, of_hyper_latents)
 
     def decode_one(step: int, indices: list[int], coded: NDArray[np.bool_]) -> list[int]:
+        tables = Tables.from_arrays(arrays, f"step{step}")
         return decode_step(payloads[1 + step], indices, tables, dependent)
 
     return z, walk_chunk(z, level, arrays, decode_one)

@@ -18,6 +18,7 @@ from aecodec.entropy import (
     decode_hyper_latents,
     decode_residual_step,
     encode_chunk,
+    encode_hyper_latents,
     estimate_bits,
     put_step,
     take_step,
@@ -28,6 +29,7 @@ from tests.entropy.helpers import (
     Arrays,
     random_dependent_symbols,
     random_entropy_arrays,
+    random_hyper_tables,
     random_symbols,
 )
 
@@ -45,7 +47,9 @@ def formula(shape: tuple[int, ...], factor: int, size: int, middle: int) -> np.n
 
 def formula_arrays() -> Arrays:
     """A model from :func:`formula`, with the tables of the test vector in the format text."""
-    arrays = random_entropy_arrays(0) | reference.plain_tables().to_arrays()
+    arrays = random_entropy_arrays(0)
+    for source in ("hyper_latents", *(f"step{step}" for step in range(5))):
+        arrays |= reference.plain_tables().to_arrays(source)
     for name, array in arrays.items():
         if name.endswith("/weight"):
             arrays[name] = formula(array.shape, 17 + len(name), 255, 127).astype(np.int8)
@@ -54,7 +58,7 @@ def formula_arrays() -> Arrays:
             middle, size = (12, 40) if "index" in name else (60, 80)
             bias = formula(array.shape, 11 + len(name), size, -middle) << shift
             arrays[name] = bias.clip(max=2**18 - 1).astype(np.int32)
-    arrays["scales/hyper_index"] = formula((8, 6), 5, 64 * 16, 0).astype(np.int16)
+    arrays["tables/hyper_latents/choice"] = formula((8, 3, 6), 5, 192, 0).astype(np.uint8)
     return arrays
 
 
@@ -105,12 +109,12 @@ GOLDEN = {
     False: (
         [260, 210, 453, 426, 471],
         ["00008008", "00002000", "0000002b", "000040a5", "006034a0"],
-        "39d9539d496611d82bf6fc1ad8248630268c0a9f3727cf2c379b67d4a6b1eedd",
+        "ba4a336ee992049c5841707b4ec64dc54d00e0b4bd8323a1541ecf8287c544e4",
     ),
     True: (
         [237, 186, 402, 377, 421],
         ["00008008", "00002000", "0000002b", "000040a5", "006034a0"],
-        "7091a425a1e6dfa435cc945f09129b7881c4d72327e7abed421a606329704851",
+        "64b6b80be39d9c5f3a0388ff1256bbc48fb3adcc8b9de67a38a69bf37122230d",
     ),
 }
 
@@ -125,7 +129,7 @@ def test_golden_chunk(dependent: bool) -> None:
     r = reference.chunk_residuals(z, symbols, 99, arrays, dependent).astype(np.int16)
     data = encode_chunk(z, r, 99, model, dependent=dependent)
     assert (
-        data.hyper_latents.hex() == "fc9fff7c7ceffcf4f383faf97a06fbf7d6c3f97cfdfff6fa22a4b623c0c1f6f8f5f54e4c"
+        data.hyper_latents.hex() == "fc12db7af57dfcbfe1bceeffc50bfbf6fffffced476ee36a1c41f9f47ce1fcf1fbff5b"
     )
     lengths, beginnings, digest = GOLDEN[dependent]
     assert [len(payload) for payload in data.residuals] == lengths
@@ -175,7 +179,7 @@ def test_more_than_six_payloads_are_refused() -> None:
 def test_steps_can_be_decoded_one_by_one(dependent: bool) -> None:
     z, r = symbols_of(3, dependent, 200)
     data = encode_chunk(z, r, 200, MODEL, dependent=dependent)
-    decoded_z = decode_hyper_latents(data.hyper_latents, (2, 3), 200, MODEL)
+    decoded_z = decode_hyper_latents(data.hyper_latents, (2, 3), 200, MODEL.hyper)
     features = MODEL.scale_network.features(decoded_z, 200)
     decoded_r = np.full_like(r, 99)
     for step, payload in enumerate(data.residuals):
@@ -193,7 +197,7 @@ def test_a_step_can_be_chosen_when_its_table_indices_are_known(dependent: bool) 
         residuals = take_step(r, step)
         assert indices.shape == (residuals.size,)
         put_step(found, step, residuals)
-        payloads.append(encoder.payload(indices, residuals.ravel()))
+        payloads.append(encoder.payload(step, indices, residuals.ravel()))
     assert encoder.result(payloads) == encode_chunk(z, r, 200, MODEL, dependent=dependent)
 
 
@@ -240,11 +244,28 @@ def test_estimates_are_the_lengths_of_the_payloads(dependent: bool) -> None:
 @DEPENDENT
 def test_the_symbols_of_a_chunk_cost_what_is_estimated(dependent: bool) -> None:
     z, r = symbols_of(6, dependent, 111)
-    symbols, tables = coded_symbols(z, r, 111, MODEL, dependent=dependent)
-    assert symbols.shape == tables.shape == (z.size + r.size,)
-    assert bool(np.any(tables >= 64)) == dependent
-    bits = estimate_bits(z, r, 111, MODEL, dependent=dependent).sum()
-    assert MODEL.tables.cost_in_bits(symbols, tables).sum() == pytest.approx(bits)
+    coded = coded_symbols(z, r, 111, MODEL, dependent=dependent)
+    bits = estimate_bits(z, r, 111, MODEL, dependent=dependent)
+    assert len(coded) == 5
+    for step, (symbols, tables) in enumerate(coded):
+        assert symbols.shape == tables.shape == (take_step(r, step).size,)
+        assert bool(np.any(tables >= 64)) == dependent
+        assert MODEL.steps[step].cost_in_bits(symbols, tables).sum() == pytest.approx(bits[1 + step])
+    of_hyper_latents = MODEL.hyper.symbols_and_tables(z, 111)
+    assert MODEL.hyper.tables.cost_in_bits(*of_hyper_latents).sum() == pytest.approx(bits[0])
+
+
+def test_each_source_has_tables_of_its_own() -> None:
+    z, r = symbols_of(6, True, 111)
+    expected = encode_chunk(z, r, 111, MODEL, dependent=True)
+    assert expected.hyper_latents == encode_hyper_latents(z, 111, MODEL.hyper)
+    for step in range(5):
+        steps = list(MODEL.steps)
+        steps[step] = MODEL.steps[step - 1]
+        other = EntropyModel(MODEL.hyper, tuple(steps), MODEL.scale_network)
+        found = encode_chunk(z, r, 111, other, dependent=True)
+        changed = [one != two for one, two in zip(found, expected, strict=True)]
+        assert changed == [number == 1 + step for number in range(6)]
 
 
 @DEPENDENT
@@ -297,13 +318,18 @@ def test_a_symbol_that_int16_has_but_the_format_has_not_is_refused() -> None:
 @pytest.mark.parametrize("shape", [(0, 1), (1, 0), (-1, 2)])
 def test_grids_without_positions_are_refused(shape: tuple[int, int]) -> None:
     with pytest.raises(InputError, match="grid"):
-        decode_hyper_latents(b"", shape, 0, MODEL)
-    with pytest.raises(InputError, match="grid"):
         decode_chunk_partial([], shape, 0, MODEL, dependent=False)
+
+
+def test_tables_for_other_hyper_latents_than_the_networks_are_refused() -> None:
+    arrays = random_entropy_arrays(0, hyper_channels=6)
+    arrays |= random_hyper_tables(0, channels=5).to_arrays()
+    with pytest.raises(ModelError, match=r"6 channels of hyper-latents\. Found 5"):
+        EntropyModel.from_arrays(arrays)
 
 
 def test_a_model_without_tables_or_layers_is_refused() -> None:
     arrays = random_entropy_arrays(0)
-    for prefix in ("tables/", "scales/"):
+    for prefix in ("tables/hyper_latents/", *(f"tables/step{step}/" for step in range(5)), "scales/"):
         with pytest.raises(ModelError):
             EntropyModel.from_arrays({n: a for n, a in arrays.items() if not n.startswith(prefix)})

@@ -295,4 +295,5 @@ class TestCoding:
 
 def test_the_first_dependent_index_is_the_models() -> None:
     model = EntropyModel.from_arrays(random_entropy_arrays(first_dependent=33))
-    assert model.tables.first_dependent == 33
+    assert model.first_dependent == 33
+    assert [tables.first_dependent for tables in model.steps] == [33] * 5

@@ -24,7 +24,6 @@ def test_the_network_equals_its_definition_in_integers(seed: int, level: int, sh
     features = network.features(z, level)
     assert features.dtype == np.uint8
     assert np.array_equal(features, reference.features(arrays, z, level))
-    assert np.array_equal(network.hyper_indices(level), reference.hyper_indices(arrays, level))
     for step in range(5):
         expected = reference.all_step_indices(arrays, step, features.astype(np.int64), r, level)
         indices = network.step_indices(step, features, r, level)
@@ -151,7 +150,6 @@ def test_every_array_is_needed_in_its_dtype_and_shape(name: str) -> None:
         ("step1_pointwise_0/weight", 1, 27),
         ("step0_pointwise_0/weight", 1, 28),
         ("hyper_pointwise_1/weight", 0, 46),
-        ("hyper_index", 1, 5),
         ("step2_pointwise_1/weight", 1, 7),
     ],
 )
@@ -208,23 +206,6 @@ def test_signs_of_residuals_do_not_matter_and_magnitudes_end_at_2047() -> None:
     assert not np.array_equal(network.step_indices(3, features, r.clip(-1023, 1023), 50), expected)
 
 
-def test_indices_are_interpolated_between_the_nodes() -> None:
-    arrays = random_entropy_arrays(0, hyper_channels=2)
-    arrays["scales/hyper_index"] = np.array([[16 * 8 * n, 1100 - 200 * n] for n in range(8)], np.int16)
-    network = IntegerScaleNetwork.from_arrays(arrays)
-    assert [int(network.hyper_indices(level)[0]) for level in (0, 4, 32, 48, 64, 223, 224)] == [
-        0,
-        1,
-        8,
-        12,
-        16,
-        56,
-        56,
-    ]
-    assert int(network.hyper_indices(0)[1]) == 63
-    assert int(network.hyper_indices(224)[1]) == 0
-
-
 def test_levels_change_the_indices() -> None:
     model = random_entropy_model(5)
     z, _ = random_symbols(5, model)
@@ -237,8 +218,6 @@ def test_levels_outside_of_the_scale_are_refused(level: int) -> None:
     model = random_entropy_model(0)
     network = model.scale_network
     z, r = random_symbols(0, model)
-    with pytest.raises(InputError, match="level"):
-        network.hyper_indices(level)
     with pytest.raises(InputError, match="level"):
         network.features(z, level)
     with pytest.raises(InputError, match="level"):

@@ -8,13 +8,14 @@ from hypothesis.extra import numpy as st_numpy
 
 from aecodec.entropy import (
     Tables,
-    encode_symbols,
     fitted_tables,
     integer_frequencies,
     logistic_tables,
     table_scales,
+    tables_of,
 )
 from aecodec.errors import InputError, ModelError
+from tests.entropy.helpers import encode_group
 from tests.entropy.reference import entries_of, plain_tables
 
 PROBABILITIES = st_numpy.arrays(
@@ -171,29 +172,62 @@ def test_fitted_tables_refuse_negative_counts() -> None:
         fitted_tables(np.full((192, 21), -1))
 
 
+def test_given_probabilities_are_kept_as_they_are_and_the_outermost_are_the_escape() -> None:
+    probabilities = np.random.default_rng(0).random((192, 9))
+    tables = tables_of(probabilities * np.arange(1, 193)[:, np.newaxis])
+    assert tables.half_width.tolist() == [3] * 192
+    for index in (0, 100, 191):
+        row = probabilities[index] / probabilities[index].sum()
+        expected = [*row[1:-1], row[0] + row[-1]]
+        assert tables.table(index) / 2**24 == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_is_given_as_never_seen_can_still_be_coded() -> None:
+    probabilities = np.zeros((192, 5))
+    probabilities[:, 2] = 1
+    assert tables_of(probabilities).table(7).tolist() == [1, 2**24 - 3, 1, 1]
+
+
+@pytest.mark.parametrize("shape", [(64, 9), (192, 8), (192,), (192, 1), (192, 9, 1)])
+def test_probabilities_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="probabilities"):
+        tables_of(np.ones(shape))
+
+
 def test_tables_come_back_from_their_arrays() -> None:
     tables = logistic_tables(first_dependent=17)
-    again = Tables.from_arrays(tables.to_arrays())
+    again = Tables.from_arrays(tables.to_arrays("step3"), "step3")
     assert (again.first_dependent, type(again.first_dependent)) == (17, int)
     assert np.array_equal(again.half_width, tables.half_width)
     assert np.array_equal(again.frequencies, tables.frequencies)
 
 
+def test_each_source_has_arrays_of_its_own() -> None:
+    narrow, wide = logistic_tables(), logistic_tables(scale_max=60.0)
+    arrays = narrow.to_arrays("step0") | wide.to_arrays("step1")
+    assert np.array_equal(Tables.from_arrays(arrays, "step0").frequencies, narrow.frequencies)
+    assert np.array_equal(Tables.from_arrays(arrays, "step1").frequencies, wide.frequencies)
+    with pytest.raises(ModelError, match="tables/step2/half_width"):
+        Tables.from_arrays(arrays, "step2")
+
+
 def test_tables_keep_their_own_copy_that_nobody_can_change() -> None:
-    arrays = {name: array.copy() for name, array in plain_tables().to_arrays().items()}
-    tables = Tables.from_arrays(arrays)
-    arrays["tables/frequencies"][0] += 1
+    arrays = {name: array.copy() for name, array in plain_tables().to_arrays("step0").items()}
+    tables = Tables.from_arrays(arrays, "step0")
+    arrays["tables/step0/frequencies"][0] += 1
     assert np.array_equal(tables.frequencies, plain_tables().frequencies)
     with pytest.raises(ValueError, match="read-only"):
         tables.frequencies[0] = 5
 
 
-@pytest.mark.parametrize("name", ["tables/half_width", "tables/frequencies", "tables/first_dependent"])
+@pytest.mark.parametrize(
+    "name", ["tables/step0/half_width", "tables/step0/frequencies", "tables/first_dependent"]
+)
 def test_a_missing_array_is_named(name: str) -> None:
-    arrays = plain_tables().to_arrays()
+    arrays = plain_tables().to_arrays("step0")
     del arrays[name]
     with pytest.raises(ModelError, match=name):
-        Tables.from_arrays(arrays)
+        Tables.from_arrays(arrays, "step0")
 
 
 def test_malformed_tables_are_refused() -> None:
@@ -230,7 +264,7 @@ def test_malformed_tables_are_refused() -> None:
 )
 def test_a_first_dependent_index_that_is_none_is_refused(first: np.ndarray) -> None:
     with pytest.raises(ModelError, match="first"):
-        Tables.from_arrays(plain_tables().to_arrays() | {"tables/first_dependent": first})
+        Tables.from_arrays(plain_tables().to_arrays("step0") | {"tables/first_dependent": first}, "step0")
 
 
 def test_cost_is_the_logarithm_of_the_frequency() -> None:
@@ -253,7 +287,7 @@ def test_costs_add_up_to_the_length_of_the_payload() -> None:
     symbols = np.rint(random.logistic(0, table_scales()[indices])).astype(np.int64)
     symbols[::100] *= 50
     bits = tables.cost_in_bits(symbols, indices).sum()
-    assert -32 < 8 * len(encode_symbols(symbols, indices, tables)) - bits < 32
+    assert -32 < 8 * len(encode_group(symbols, indices, tables)) - bits < 32
 
 
 def test_bits_table_lists_the_costs_of_all_values() -> None:

@@ -14,7 +14,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from aecodec.entropy import logistic_tables
 from aecodec.models import Model
 from aecodec.networks.architecture import PRESETS
 from aecodec.networks.autoencoder import Autoencoder
@@ -23,7 +22,7 @@ from aecodec.networks.scales import ScaleNetwork
 from aecodec.networks.transforms import LinearTransform, linear_transform_from_patches
 from aecodec.networks.weights import arrays_of
 from aecodec.training.data import PictureSet, draw_patches
-from aecodec.training.fitting import FIRST_DEPENDENT
+from aecodec.training.fitting import trial_tables
 from aecodec.training.folder import write_model
 from tests.helpers import photograph
 
@@ -90,8 +89,8 @@ def random_symbols(
 
 
 def write_tiny_model(folder: Path) -> Model:
-    """Write :func:`tiny_autoencoder` as a model folder, with logistic tables."""
-    arrays = arrays_of(tiny_autoencoder()) | logistic_tables(FIRST_DEPENDENT).to_arrays()
+    """Write :func:`tiny_autoencoder` as a model folder, with the tables of a trial."""
+    arrays = arrays_of(tiny_autoencoder()) | trial_tables(TINY)
     return write_model(folder, TINY, arrays, {"data": "synthetic"})
 
 

@@ -101,7 +101,7 @@ def test_the_manifest_accounts_for_training_and_results(loop: Loop) -> None:
     assert manifest["training"]["data"] == "synthetic"
     assert manifest["halo"]["analysis"] == halos(TINY)["analysis"]
     assert 64 <= manifest["halo"]["decoder"] <= halos(TINY)["decoder"]
-    assert loop.model.entropy.tables.first_dependent == FIRST_DEPENDENT
+    assert loop.model.entropy.first_dependent == FIRST_DEPENDENT
     rows = manifest["results"]["held_out"]
     assert [row["level"] for row in rows] == [0, 32, 64, 96, 128, 160, 192, 224]
     assert [row["psnr"] for row in rows] == sorted(row["psnr"] for row in rows)

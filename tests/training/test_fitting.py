@@ -11,17 +11,20 @@ import pytest
 pytest.importorskip("keras", reason="a model is built with Keras")
 pytest.importorskip("onnx", reason="held-out pictures pass through ONNX graphs")
 
-from aecodec.entropy import fitted_tables
+from aecodec.entropy import EntropyModel, Tables
 from aecodec.models import Model
+from aecodec.training import fitting
 from aecodec.training.fitting import (
     FIRST_DEPENDENT,
     HISTOGRAM_LIMIT,
-    count_symbols,
+    fit_tables,
     measure_held_out,
     quality_levels,
     symbol_histograms,
+    trial_tables,
 )
 from aecodec.training.folder import write_model
+from aecodec.training.hyper_tables import HyperCounts
 from tests.networks.helpers import TINY
 from tests.training.pictures import picture_set
 
@@ -37,18 +40,59 @@ def test_every_symbol_is_counted_once_under_its_table() -> None:
     assert counts[0, -1] == 1
 
 
-def test_all_symbols_of_random_crops_are_counted(tiny_model: Model) -> None:
-    counts = count_symbols(tiny_model, picture_set((200, 130)), 3)
-    sides = 128 // 64
-    positions = sides**2 * (tiny_model.hyper_channels + 16 * tiny_model.latent_channels)
-    assert counts.sum() == 3 * positions
-    assert np.array_equal(counts, count_symbols(tiny_model, picture_set((200, 130)), 3))
+def test_all_symbols_of_random_crops_are_counted(tiny_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_steps, of_hyper_latents = [], []
+
+    class Counts(HyperCounts):
+        def add(self, z: np.ndarray, level: int) -> None:
+            of_hyper_latents.append(z.shape)
+            super().add(z, level)
+
+    def counted(symbols: np.ndarray, tables: np.ndarray) -> np.ndarray:
+        of_steps.append(len(symbols))
+        return symbol_histograms(symbols, tables)
+
+    monkeypatch.setattr(fitting, "HyperCounts", Counts)
+    monkeypatch.setattr(fitting, "symbol_histograms", counted)
+    fit_tables(tiny_model, picture_set((200, 130)), 3)
+    assert of_hyper_latents == 3 * [(2, 2, tiny_model.hyper_channels)]
+    eighth = 8 * 8 * tiny_model.latent_channels // 8
+    assert of_steps == 3 * [eighth, eighth, 2 * eighth, 2 * eighth, 2 * eighth]
+
+
+def test_fitted_tables_are_those_that_a_model_needs_and_the_same_each_time(tiny_model: Model) -> None:
+    fitted, again = (fit_tables(tiny_model, picture_set((200, 130)), 3) for _ in range(2))
+    assert fitted.keys() == {name for name in tiny_model.arrays if name.startswith("tables/")}
+    assert all(np.array_equal(array, again[name]) for name, array in fitted.items())
+    entropy = EntropyModel.from_arrays({**tiny_model.arrays, **fitted})
+    assert entropy.first_dependent == FIRST_DEPENDENT
+
+
+def test_each_step_has_the_tables_of_its_own_symbols(
+    tiny_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The symbols of the step ``s`` are made ``s`` everywhere, all coded with table 40."""
+
+    def coded(z: np.ndarray, *_: object, **__: object) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [(np.full(10**5, step), np.full(10**5, 40)) for step in range(5)]
+
+    monkeypatch.setattr(fitting, "coded_symbols", coded)
+    fitted = fit_tables(tiny_model, picture_set((128, 128)), 1)
+    for step in range(5):
+        bits = Tables.from_arrays(fitted, f"step{step}").cost_in_bits(np.arange(5), 40)
+        assert np.argmin(bits) == step
+
+
+def test_before_anything_is_counted_all_steps_have_the_same_tables() -> None:
+    entropy = trial_tables(TINY)
+    steps = [Tables.from_arrays(entropy, f"step{step}") for step in range(5)]
+    assert [tables.first_dependent for tables in steps] == [FIRST_DEPENDENT] * 5
+    assert all(np.array_equal(tables.frequencies, steps[0].frequencies) for tables in steps)
 
 
 def test_tables_that_fit_the_symbols_make_them_shorter(tiny_model: Model, tmp_path: Path) -> None:
     pictures = picture_set((128, 128))
-    fitted = fitted_tables(count_symbols(tiny_model, pictures, 8), FIRST_DEPENDENT)
-    arrays = {**tiny_model.arrays, **fitted.to_arrays()}
+    arrays = {**tiny_model.arrays, **fit_tables(tiny_model, pictures, 8)}
     other = write_model(tmp_path / "fitted", TINY, arrays)
     rows = measure_held_out((other, tiny_model), pictures, (97,))
     better, plain = rows[0]["bits_per_pixel"]
