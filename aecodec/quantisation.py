@@ -13,7 +13,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aecodec.entropy import FINE_UNIT, INDEX_COUNT, RESIDUAL_UNIT, STATE_COUNT, Lanes, Tables, next_state
+from aecodec.entropy import (
+    FINE_UNIT,
+    INDEX_COUNT,
+    RESIDUAL_UNIT,
+    STATE_COUNT,
+    TABLE_COUNT,
+    Lanes,
+    Tables,
+    next_state,
+)
 
 __all__ = ["Quantiser"]
 
@@ -62,15 +71,16 @@ _ARRIVALS: Final = _arrivals()
 
 
 class Quantiser:
-    """Chooses residuals that the tables of a model code.
+    """Chooses residuals that the tables of a step code; each step has a quantiser.
 
     Args:
-        tables: of the model.
+        tables: of the step.
         dependent: whether residuals of large indices are dependent.
     """
 
     def __init__(self, tables: Tables, *, dependent: bool) -> None:
-        self._costs = tables.bits_table(_COST_LIMIT)[:, _COST_LIMIT:].astype(np.float32)
+        costs = tables.cost_in_bits(np.arange(_COST_LIMIT + 1), np.arange(TABLE_COUNT)[:, np.newaxis])
+        self._costs = costs.astype(np.float32)
         self._first_dependent = tables.first_dependent if dependent else INDEX_COUNT
         self._share_of_plain = np.float32(_SHARE_OF_PLAIN if dependent else 1)
 

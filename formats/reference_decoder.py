@@ -187,6 +187,7 @@ def read_model(folder: Path) -> Model:
         arrays = {name: archive[name] for name in archive if not name.startswith(ENCODER_ONLY)}
     choice = arrays["tables/hyper_latents/choice"]
     demand(choice.shape == (8, 3, manifest["hyper_channels"]), "model", "tables/hyper_latents/choice: shape")
+    demand(choice.dtype == np.uint8, "model", "tables/hyper_latents/choice: dtype")
     demand(choice.max() < TABLES, "model", "tables/hyper_latents/choice is out of range")
     demand(0 <= arrays["tables/first_dependent"] <= 64, "model", "tables/first_dependent is out of range")
     return Model(manifest, arrays, read_tables(arrays))
@@ -209,6 +210,7 @@ def entry_starts(half_widths: Plane, frequencies: Plane) -> list[Table]:
         demand(min(entries) >= 1 and starts[-1] == 2**24, "model", "the sum of a table is not 2^24")
         tables.append((m, starts))
         position += 2 * m + 2
+    demand(position == frequencies.size, "model", "there are more frequencies than tables have")
     return tables
 
 

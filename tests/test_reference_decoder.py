@@ -233,8 +233,11 @@ def test_a_model_that_breaks_the_bound_of_exactness_is_refused(layer: str) -> No
         decoder.decode_chunk(stacks, 1, 1, model_of(arrays), 100, True)
 
 
-@pytest.mark.parametrize("choice", [np.full((8, 3, 6), 192, np.uint8), np.zeros((8, 6), np.uint8)])
-def test_a_model_with_another_choice_of_tables_is_refused(choice: NDArray[np.uint8], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "choice",
+    [np.full((8, 3, 8), 192, np.uint8), np.zeros((8, 6), np.uint8), np.full((8, 3, 8), -1, np.int8)],
+)
+def test_a_model_with_another_choice_of_tables_is_refused(choice: NDArray[Any], tmp_path: Path) -> None:
     folder = fake_model(tmp_path).folder
     with np.load(folder / "arrays.npz") as archive:
         arrays = {name: archive[name] for name in archive}

@@ -1,4 +1,4 @@
-"""Symbols <-> bytes, exactly: the tables, the entropy coder, the integer scale network and the chunks.
+"""Symbols <-> bytes, exactly: tables, the contexts of hyper-latents, the scale network, the coder, chunks.
 
 No float decides anything here, so a file parses to the same symbols on every machine.
 """

@@ -1,8 +1,9 @@
 """The symbols of one chunk <-> six byte strings: the hyper-latents, then the residuals in five steps.
 
 The order of coding of residuals is raster order over positions (row, then column), and at each position
-ascending channels of the group of the step. The normative text is
-section 10 of ``formats/aec.md``. Encoder and decoder stand side by side, and walk the same way.
+ascending channels of the group of the step; that of hyper-latents is by diagonals (`aecodec.entropy.hyper`).
+The normative text is section 10 of ``formats/aec.md``. Encoder and decoder stand side by side, and walk the
+same way.
 """
 
 from __future__ import annotations
@@ -37,11 +38,27 @@ class EntropyModel:
         hyper: the tables of hyper-latents.
         steps: those of the residuals of each step.
         scale_network: chooses among the latter.
+
+    Raises:
+        ModelError: the parts do not belong together.
     """
 
     hyper: HyperTables
     steps: tuple[Tables, ...]
     scale_network: IntegerScaleNetwork
+
+    def __post_init__(self) -> None:
+        first_dependent = {tables.first_dependent for tables in self.steps}
+        if len(self.steps) != STEP_COUNT or len(first_dependent) != 1:
+            raise ModelError(
+                f"Expected the tables of {STEP_COUNT} steps with one first dependent index. Found "
+                f"{len(self.steps)} with {sorted(first_dependent)}. Reinstall the model."
+            )
+        if self.hyper.channels != self.scale_network.hyper_channels:
+            raise ModelError(
+                f"Expected tables for {self.scale_network.hyper_channels} channels of hyper-latents. Found "
+                f"{self.hyper.channels}. Reinstall the model."
+            )
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> EntropyModel:
@@ -50,15 +67,8 @@ class EntropyModel:
         Raises:
             ModelError: An array is missing, malformed, or breaks a bound.
         """
-        hyper = HyperTables.from_arrays(arrays)
         steps = tuple(Tables.from_arrays(arrays, step_source(step)) for step in range(STEP_COUNT))
-        network = IntegerScaleNetwork.from_arrays(arrays)
-        if hyper.channels != network.hyper_channels:
-            raise ModelError(
-                f"Expected tables for {network.hyper_channels} channels of hyper-latents. Found "
-                f"{hyper.channels}. Reinstall the model."
-            )
-        return cls(hyper, steps, network)
+        return cls(HyperTables.from_arrays(arrays), steps, IntegerScaleNetwork.from_arrays(arrays))
 
     @property
     def first_dependent(self) -> int:

@@ -20,10 +20,10 @@ from aecodec.entropy.scales import NODE_COUNT, checked_level
 from aecodec.entropy.tables import TABLE_COUNT, Tables, read_only
 from aecodec.errors import ModelError
 
-HYPER_SOURCE: Final = "hyper_latents"
 CONTEXT_COUNT: Final = 3
 
-_CHOICE: Final = "tables/hyper_latents/choice"
+_SOURCE: Final = "hyper_latents"
+_CHOICE: Final = f"tables/{_SOURCE}/choice"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +59,14 @@ class HyperTables:
         Raises:
             ModelError: An array is missing, or breaks a rule of the class.
         """
-        tables = Tables.from_arrays(arrays, HYPER_SOURCE)
+        tables = Tables.from_arrays(arrays, _SOURCE, dependent=False)
         if _CHOICE not in arrays:
             raise ModelError(f"The model has no array {_CHOICE!r}. Reinstall the model.")
         return cls(tables, arrays[_CHOICE])
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that :meth:`from_arrays` reads."""
-        return self.tables.to_arrays(HYPER_SOURCE) | {_CHOICE: self.choice}
+        return self.tables.to_arrays(_SOURCE, dependent=False) | {_CHOICE: self.choice}
 
     @property
     def channels(self) -> int:
@@ -89,17 +89,16 @@ class HyperTables:
             InputError: The level is outside of its range.
         """
         symbols, contexts = symbols_and_contexts(z)
-        return symbols, self.numbers(contexts, level)
+        return symbols, self.at_level(level)[contexts, np.arange(self.channels)]
 
-    def numbers(self, contexts: NDArray[np.intp], level: int) -> NDArray[np.uint8]:
-        """The tables, 0..191, of symbols with these contexts (..., channel), at a level 0..224.
+    def at_level(self, level: int) -> NDArray[np.uint8]:
+        """uint8 (context, channel), 0..191: the tables at a level 0..224.
 
         Raises:
             InputError: The level is outside of its range.
         """
-        of_level = self.choice[nearest_node(level)]
-        numbers: NDArray[np.uint8] = of_level[contexts, np.arange(self.channels)]
-        return numbers
+        chosen: NDArray[np.uint8] = self.choice[nearest_node(level)]
+        return chosen
 
 
 def symbols_and_contexts(z: NDArray[np.int16]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:

@@ -77,31 +77,34 @@ class Tables:
         object.__setattr__(self, "frequencies", read_only(self.frequencies))
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], source: str) -> Tables:
-        """Take the arrays ``tables/<source>/...`` and ``tables/first_dependent`` out of those of a model.
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], source: str, *, dependent: bool = True
+    ) -> Tables:
+        """Take the arrays ``tables/<source>/...`` out of those of a model.
+
+        Args:
+            arrays: Of the model.
+            source: Name of the source.
+            dependent: Whether some of its symbols may be dependent residuals: from the index on that the
+                array ``tables/first_dependent`` holds for all sources.
 
         Raises:
             ModelError: An array is missing, or breaks a rule of the class.
         """
-        names = (f"tables/{source}/half_width", f"tables/{source}/frequencies", _FIRST_DEPENDENT)
-        missing = [name for name in names if name not in arrays]
-        if missing:
-            raise ModelError(f"The model has no array {missing[0]!r}. Reinstall the model.")
-        half_width, frequencies, first_dependent = (arrays[name] for name in names)
-        if first_dependent.dtype != np.int16 or first_dependent.shape != ():
-            raise ModelError(
-                f"Expected '{_FIRST_DEPENDENT}' as int16 (). Found {first_dependent.dtype} "
-                f"{first_dependent.shape}. Reinstall the model."
-            )
-        return cls(half_width, frequencies, int(first_dependent))
+        half_width, frequencies = (_taken(arrays, name) for name in _names(source))
+        try:
+            return cls(half_width, frequencies, _first_dependent(arrays) if dependent else INDEX_COUNT)
+        except ModelError as error:
+            raise ModelError(f"Tables of the source {source!r}: {error}") from error
 
-    def to_arrays(self, source: str) -> dict[str, NDArray[Any]]:
+    def to_arrays(self, source: str, *, dependent: bool = True) -> dict[str, NDArray[Any]]:
         """Return the arrays that :meth:`from_arrays` reads."""
-        return {
-            f"tables/{source}/half_width": self.half_width,
-            f"tables/{source}/frequencies": self.frequencies,
-            _FIRST_DEPENDENT: np.array(self.first_dependent, np.int16),
-        }
+        arrays: dict[str, NDArray[Any]] = dict(
+            zip(_names(source), (self.half_width, self.frequencies), strict=True)
+        )
+        if dependent:
+            arrays[_FIRST_DEPENDENT] = np.array(self.first_dependent, np.int16)
+        return arrays
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
@@ -144,7 +147,7 @@ class Tables:
                 f"Expected symbols in -{MAX_SYMBOL}..{MAX_SYMBOL}. Received {np.abs(values).max()}."
             )
         if tables.size and not 0 <= tables.min() <= tables.max() < TABLE_COUNT:
-            raise InputError(f"Expected table indices in 0..{TABLE_COUNT - 1}. Received {tables.max()}.")
+            raise InputError(f"Expected numbers of tables in 0..{TABLE_COUNT - 1}. Received {tables.max()}.")
         half = self.half_width.astype(np.int64)[tables]
         escaped = np.abs(values) > half
         positions = self.offsets[tables] + np.where(escaped, 2 * half + 1, values + half)
@@ -353,6 +356,26 @@ def _build(estimates: list[NDArray[np.float64]], first_dependent: int) -> Tables
     return Tables(np.array(half_widths, np.int16), np.concatenate(frequencies), first_dependent)
 
 
+def _names(source: str) -> tuple[str, str]:
+    return f"tables/{source}/half_width", f"tables/{source}/frequencies"
+
+
+def _taken(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    if name not in arrays:
+        raise ModelError(f"The model has no array {name!r}. Reinstall the model.")
+    return arrays[name]
+
+
+def _first_dependent(arrays: Mapping[str, NDArray[Any]]) -> int:
+    found = _taken(arrays, _FIRST_DEPENDENT)
+    if found.dtype != np.int16 or found.shape != ():
+        raise ModelError(
+            f"Expected '{_FIRST_DEPENDENT}' as int16 (). Found {found.dtype} {found.shape}. "
+            "Reinstall the model."
+        )
+    return int(found)
+
+
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """A copy that nothing can write to."""
     copy = np.array(array)
@@ -368,17 +391,15 @@ def _check(half_width: NDArray[Any], frequencies: NDArray[Any], first_dependent:
         )
     if half_width.dtype != np.int16 or half_width.shape != (TABLE_COUNT,):
         raise ModelError(
-            f"Expected 'tables/.../half_width' as int16 ({TABLE_COUNT},). "
+            f"Expected 'half_width' as int16 ({TABLE_COUNT},). "
             f"Found {half_width.dtype} {half_width.shape}. Reinstall the model."
         )
     if half_width.min() < 0 or half_width.max() > MAX_HALF_WIDTH:
-        raise ModelError(
-            f"Expected half widths in 0..{MAX_HALF_WIDTH} in 'tables/.../half_width'. Reinstall the model."
-        )
+        raise ModelError(f"Expected half widths in 0..{MAX_HALF_WIDTH} in 'half_width'. Reinstall the model.")
     sizes = 2 * half_width.astype(np.int64) + 2
     if frequencies.dtype != np.uint32 or frequencies.shape != (int(sizes.sum()),):
         raise ModelError(
-            f"Expected 'tables/.../frequencies' as uint32 ({sizes.sum()},). "
+            f"Expected 'frequencies' as uint32 ({sizes.sum()},). "
             f"Found {frequencies.dtype} {frequencies.shape}. Reinstall the model."
         )
     sums = np.add.reduceat(frequencies.astype(np.int64), np.cumsum(sizes) - sizes)

@@ -48,8 +48,7 @@ HYPER_STEP = 8
 HYPER_INDEX_UNIT = 16
 """Table indices of hyper-latents are kept in sixteenths."""
 HYPER_INDEX = "encoder/hyper_index"
-"""Their array. They serve training alone: files are coded with tables by context
-(`aecodec.entropy.hyper`)."""
+"""Their array. It serves training alone: files are coded with tables by context (`entropy.hyper`)."""
 RESIDUAL_UNIT = 8
 """Files hold residuals in eighths of a quantisation step; here they are in steps."""
 MAGNITUDES = 2048

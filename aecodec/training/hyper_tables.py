@@ -15,6 +15,7 @@ from aecodec.networks.architecture import Architecture
 LIMIT = 32
 """Magnitude from which on symbols are escapes."""
 ROUNDS = 40
+"""Of Lloyd's algorithm."""
 PRIOR = 4.0
 """How many symbols the distribution of a channel, whatever the context, counts in each of its contexts."""
 PRIOR_OF_LEVELS = 0.02

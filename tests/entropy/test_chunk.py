@@ -315,6 +315,21 @@ def test_a_symbol_that_int16_has_but_the_format_has_not_is_refused() -> None:
         encode_chunk(z, r, 0, MODEL, dependent=False)
 
 
+def test_a_hyper_latent_that_int16_has_but_the_format_has_not_is_refused() -> None:
+    z, r = random_symbols(0, MODEL)
+    z[0, 0, 0] = -32768
+    for encode in (encode_chunk, estimate_bits):
+        with pytest.raises(InputError, match="32768"):
+            encode(z, r, 0, MODEL, dependent=False)
+
+
+def test_steps_that_differ_in_their_first_dependent_index_or_number_are_refused() -> None:
+    other = reference.plain_tables(first_dependent=21)
+    for steps in ((*MODEL.steps[:4], other), MODEL.steps[:4]):
+        with pytest.raises(ModelError, match="5 steps with one first dependent index"):
+            EntropyModel(MODEL.hyper, steps, MODEL.scale_network)
+
+
 @pytest.mark.parametrize("shape", [(0, 1), (1, 0), (-1, 2)])
 def test_grids_without_positions_are_refused(shape: tuple[int, int]) -> None:
     with pytest.raises(InputError, match="grid"):
