@@ -13,16 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aecodec.entropy import (
-    FINE_UNIT,
-    INDEX_COUNT,
-    RESIDUAL_UNIT,
-    STATE_COUNT,
-    TABLE_COUNT,
-    Lanes,
-    Tables,
-    next_state,
-)
+from aecodec.entropy import FINE_UNIT, INDEX_COUNT, RESIDUAL_UNIT, STATE_COUNT, Lanes, Tables, next_state
 
 __all__ = ["Quantiser"]
 
@@ -79,8 +70,7 @@ class Quantiser:
     """
 
     def __init__(self, tables: Tables, *, dependent: bool) -> None:
-        costs = tables.cost_in_bits(np.arange(_COST_LIMIT + 1), np.arange(TABLE_COUNT)[:, np.newaxis])
-        self._costs = costs.astype(np.float32)
+        self._costs = tables.bits_table(np.arange(_COST_LIMIT + 1)).astype(np.float32)
         self._first_dependent = tables.first_dependent if dependent else INDEX_COUNT
         self._share_of_plain = np.float32(_SHARE_OF_PLAIN if dependent else 1)
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 
-import numpy as np
-
 from aecodec.container import CHUNK_KINDS, ContainerReader, Header, Section, SectionKind, split_payload
-from aecodec.entropy import ChunkBytes, EntropyModel, decode_chunk_partial, decode_payloads
+from aecodec.entropy import ChunkBytes, EntropyModel, decode_chunk_partial, decode_payloads, empty_planes
 from aecodec.errors import ChecksumError
 from aecodec.image import Picture, plane_to_png
 from aecodec.partial import estimate_missing
@@ -21,9 +19,14 @@ _KNOWN_KINDS = frozenset(int(kind) for kind in SectionKind)
 
 def chunk_symbols(payloads: Sequence[bytes], header: Header, index: int, entropy: EntropyModel) -> Symbols:
     """The symbols of a chunk from its first payloads; what the others would give is 0."""
+    grid = _grid(header, index)
+    return Symbols(*decode_chunk_partial(payloads, grid, header.level, entropy, dependent=header.dependent))
+
+
+def _grid(header: Header, index: int) -> tuple[int, int]:
+    """Rows and columns of the hyper-latents of a chunk."""
     box = header.chunk_box(index)
-    shape = (box.height // HYPER_STRIDE, box.width // HYPER_STRIDE)
-    return Symbols(*decode_chunk_partial(payloads, shape, header.level, entropy, dependent=header.dependent))
+    return box.height // HYPER_STRIDE, box.width // HYPER_STRIDE
 
 
 class ChunkDecoding:
@@ -38,10 +41,7 @@ class ChunkDecoding:
 
     def __init__(self, payloads: Sequence[bytes], header: Header, index: int, entropy: EntropyModel) -> None:
         self._payloads, self._header, self._entropy = payloads, header, entropy
-        box, network = header.chunk_box(index), entropy.scale_network
-        rows, columns = box.height // HYPER_STRIDE, box.width // HYPER_STRIDE
-        self._z = np.zeros((rows, columns, network.hyper_channels), np.int16)
-        self._r = np.zeros((4 * rows, 4 * columns, network.latent_channels), np.int16)
+        self._z, self._r = empty_planes(_grid(header, index), entropy)
         self._parts: tuple[Future[None], ...] = tuple(Future() for _ in CHUNK_KINDS)
 
     @property

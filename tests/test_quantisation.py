@@ -25,7 +25,7 @@ from aecodec.quantisation import BITS_PER_SQUARED_STEP, OFFSET_LIMIT, Quantiser
 FIRST = 15
 TABLES = logistic_tables(FIRST)
 PLAIN, DEPENDENT = (Quantiser(TABLES, dependent=dependent) for dependent in (False, True))
-BITS = TABLES.bits_table(60)
+BITS = TABLES.bits_table(np.arange(-60, 61))
 STRENGTHS = st.sampled_from([0.0, 0.5, 1.0, 3.0])
 
 

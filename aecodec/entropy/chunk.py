@@ -22,7 +22,7 @@ from aecodec.entropy.coder import (
     encode_residuals,
     symbols_and_tables,
 )
-from aecodec.entropy.hyper import HyperTables
+from aecodec.entropy.hyper import HyperTables, checked_grid
 from aecodec.entropy.scales import STEP_COUNT, IntegerScaleNetwork, put_step, take_step
 from aecodec.entropy.tables import Tables
 from aecodec.errors import InputError, ModelError
@@ -206,12 +206,29 @@ def decode_chunk_partial(
     """
     if len(payloads) > 1 + STEP_COUNT:
         raise InputError(f"Expected at most {1 + STEP_COUNT} payloads of a chunk. Received {len(payloads)}.")
-    network = model.scale_network
-    z = np.zeros((*_checked_shape(shape), network.hyper_channels), np.int16)
-    r = np.zeros((_CELL * shape[0], _CELL * shape[1], network.latent_channels), np.int16)
+    z, r = empty_planes(shape, model)
     for _ in decode_payloads(payloads, z, r, level, model, dependent=dependent):
         pass
     return z, r
+
+
+def empty_planes(shape: tuple[int, int], model: EntropyModel) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """``(z, r)`` of a chunk of which nothing is known, for :func:`decode_payloads`: zeros.
+
+    Args:
+        shape: ``(h, w)``, the grid of hyper-latents of the chunk.
+        model: The entropy model.
+
+    Returns:
+        int16 (h, w, Z) and int16 (4 * h, 4 * w, L).
+
+    Raises:
+        InputError: The shape is not as above.
+    """
+    height, width = checked_grid(shape)
+    network = model.scale_network
+    z = np.zeros((height, width, network.hyper_channels), np.int16)
+    return z, np.zeros((_CELL * height, _CELL * width, network.latent_channels), np.int16)
 
 
 def decode_payloads(
@@ -324,12 +341,6 @@ def coded_symbols(
         indices = network.step_indices(step, features, r, level).ravel()
         coded.append(symbols_and_tables(take_step(r, step).ravel(), indices, tables, dependent=dependent))
     return coded
-
-
-def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    if len(shape) != 2 or min(shape) < 1:
-        raise InputError(f"Expected the grid of a chunk as (h, w), each at least 1. Received {shape}.")
-    return shape
 
 
 def _check_planes(z: NDArray[np.int16], r: NDArray[np.int16], model: EntropyModel) -> None:

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecodec.entropy.dependent import Lanes, advanced, residuals_of
-from aecodec.entropy.hyper import HyperTables, bordered, diagonals_of, signs_and_contexts
+from aecodec.entropy.hyper import HyperTables, bordered, checked_grid, diagonals_of, signs_and_contexts
 from aecodec.entropy.tables import (
     ESCAPE_CLASS_BITS,
     INDEX_COUNT,
@@ -99,10 +99,8 @@ def decode_hyper_latents(
         CorruptedError: The payload is not what the encoder writes for any hyper-latents.
         InputError: The shape or the level is not as above.
     """
-    if len(shape) != 2 or min(shape) < 1:
-        raise InputError(f"Expected the grid of hyper-latents as (h, w), each at least 1. Received {shape}.")
     of_level, channels = hyper.at_level(level), np.arange(hyper.channels)
-    plane = bordered((*shape, hyper.channels))
+    plane = bordered((*checked_grid(shape), hyper.channels))
     inside = plane[1:, 1:]
     stack = _new_stack(data)
     for diagonal in diagonals_of(shape) if data else ():

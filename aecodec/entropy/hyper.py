@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecodec.entropy.scales import NODE_COUNT, checked_level
-from aecodec.entropy.tables import TABLE_COUNT, Tables, read_only
-from aecodec.errors import ModelError
+from aecodec.entropy.tables import TABLE_COUNT, Tables, read_only, taken
+from aecodec.errors import InputError, ModelError
 
 CONTEXT_COUNT: Final = 3
 
@@ -59,10 +59,7 @@ class HyperTables:
         Raises:
             ModelError: An array is missing, or breaks a rule of the class.
         """
-        tables = Tables.from_arrays(arrays, _SOURCE, dependent=False)
-        if _CHOICE not in arrays:
-            raise ModelError(f"The model has no array {_CHOICE!r}. Reinstall the model.")
-        return cls(tables, arrays[_CHOICE])
+        return cls(Tables.from_arrays(arrays, _SOURCE, dependent=False), taken(arrays, _CHOICE))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that :meth:`from_arrays` reads."""
@@ -127,6 +124,17 @@ def nearest_node(level: int) -> int:
         InputError: The level is not in 0..224.
     """
     return (checked_level(level) + 16) >> 5
+
+
+def checked_grid(shape: tuple[int, int]) -> tuple[int, int]:
+    """``(h, w)`` of the hyper-latents of a chunk.
+
+    Raises:
+        InputError: These are not two numbers of at least 1.
+    """
+    if len(shape) != 2 or min(shape) < 1:
+        raise InputError(f"Expected the grid of a chunk as (h, w), each at least 1. Received {shape}.")
+    return shape
 
 
 def bordered(shape: tuple[int, ...]) -> NDArray[np.int32]:

@@ -91,7 +91,7 @@ class Tables:
         Raises:
             ModelError: An array is missing, or breaks a rule of the class.
         """
-        half_width, frequencies = (_taken(arrays, name) for name in _names(source))
+        half_width, frequencies = (taken(arrays, name) for name in _names(source))
         try:
             return cls(half_width, frequencies, _first_dependent(arrays) if dependent else INDEX_COUNT)
         except ModelError as error:
@@ -155,10 +155,9 @@ class Tables:
         bits[escaped] += ESCAPE_CLASS_BITS + escape_raw_bits(np.abs(values[escaped]) - half[escaped] - 1)
         return bits
 
-    def bits_table(self, limit: int = 255) -> NDArray[np.float64]:
-        """float64 (table, 2 * limit + 1), bits: what each value ``-limit .. limit`` costs with each table."""
-        values = np.arange(-limit, limit + 1)
-        return self.cost_in_bits(values[np.newaxis, :], np.arange(TABLE_COUNT)[:, np.newaxis])
+    def bits_table(self, values: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        """float64 (table, value), bits: what each of these values (value,) costs with each table."""
+        return self.cost_in_bits(values, np.arange(TABLE_COUNT)[:, np.newaxis])
 
     @cached_property
     def _flat_bits(self) -> NDArray[np.float64]:
@@ -360,14 +359,19 @@ def _names(source: str) -> tuple[str, str]:
     return f"tables/{source}/half_width", f"tables/{source}/frequencies"
 
 
-def _taken(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+def taken(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    """An array of a model.
+
+    Raises:
+        ModelError: It is missing.
+    """
     if name not in arrays:
         raise ModelError(f"The model has no array {name!r}. Reinstall the model.")
     return arrays[name]
 
 
 def _first_dependent(arrays: Mapping[str, NDArray[Any]]) -> int:
-    found = _taken(arrays, _FIRST_DEPENDENT)
+    found = taken(arrays, _FIRST_DEPENDENT)
     if found.dtype != np.int16 or found.shape != ():
         raise ModelError(
             f"Expected '{_FIRST_DEPENDENT}' as int16 (). Found {found.dtype} {found.shape}. "

@@ -21,6 +21,9 @@ PRIOR = 4.0
 PRIOR_OF_LEVELS = 0.02
 """What share a symbol at another level has in that distribution."""
 _WIDTH = 2 * LIMIT + 1
+_SYMBOLS = np.arange(-LIMIT, LIMIT + 1)
+_WIDE = 2.0 ** -np.abs(_SYMBOLS)
+"""A distribution, not normalised, for symbols of which nothing is known."""
 
 
 class HyperCounts:
@@ -60,8 +63,7 @@ class HyperCounts:
 
 def uniform_hyper_tables(architecture: Architecture) -> HyperTables:
     """Tables before anything was counted: those of one distribution, a wide one."""
-    magnitudes = np.abs(np.arange(_WIDTH) - LIMIT)
-    tables = tables_of(np.tile(2.0**-magnitudes, (TABLE_COUNT, 1)))
+    tables = tables_of(np.tile(_WIDE, (TABLE_COUNT, 1)))
     shape = (architecture.level_nodes, CONTEXT_COUNT, architecture.hyper_channels)
     return HyperTables(tables, np.zeros(shape, np.uint8))
 
@@ -70,7 +72,7 @@ def _distributions(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """float64 (node * context * channel, symbol), and how much each of them weighs."""
     of_channel = counts.sum(axis=1, keepdims=True)
     of_channel = of_channel + PRIOR_OF_LEVELS * of_channel.sum(axis=0)
-    of_channel += 2.0 ** -np.abs(np.arange(_WIDTH) - LIMIT)  # a channel that is always zero may not stay so
+    of_channel += _WIDE  # a channel that is always zero may not stay so
     smooth = counts + PRIOR * of_channel / of_channel.sum(axis=-1, keepdims=True)
     rows = smooth.reshape(-1, _WIDTH)
     return rows / rows.sum(axis=1, keepdims=True), counts.sum(axis=-1).ravel() + 1
@@ -78,7 +80,7 @@ def _distributions(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _clusters(distributions: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each distribution its cluster, by ascending spread; and the clusters (192, symbol)."""
-    spread = distributions @ np.square(np.arange(_WIDTH) - LIMIT)
+    spread = distributions @ np.square(_SYMBOLS)
     count = len(distributions)
     chosen = np.empty(count, np.intp)
     chosen[np.argsort(spread, kind="stable")] = np.arange(count) * TABLE_COUNT // count
@@ -86,13 +88,13 @@ def _clusters(distributions: np.ndarray, weights: np.ndarray) -> tuple[np.ndarra
         centres = _centres(distributions, weights, chosen)
         chosen = np.argmin(-(distributions @ np.log2(centres).T), axis=1)
     centres = _centres(distributions, weights, chosen)
-    order = np.argsort(centres @ np.square(np.arange(_WIDTH) - LIMIT), kind="stable")
+    order = np.argsort(centres @ np.square(_SYMBOLS), kind="stable")
     return np.argsort(order)[chosen], centres[order]
 
 
 def _centres(distributions: np.ndarray, weights: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """float64 (192, symbol): the mean of each cluster; one that is empty is wide."""
-    centres = np.tile(1e-6 * 2.0 ** -np.abs(np.arange(_WIDTH) - LIMIT), (TABLE_COUNT, 1))
+    centres = np.tile(1e-6 * _WIDE, (TABLE_COUNT, 1))
     np.add.at(centres, chosen, distributions * weights[:, np.newaxis])
     normalised: np.ndarray = centres / centres.sum(axis=1, keepdims=True)
     return normalised

@@ -291,7 +291,7 @@ def test_costs_add_up_to_the_length_of_the_payload() -> None:
 
 
 def test_bits_table_lists_the_costs_of_all_values() -> None:
-    table = plain_tables().bits_table(40)
+    table = plain_tables().bits_table(np.arange(-40, 41))
     assert table.shape == (192, 81)
     assert table[20, 40 + 3] == plain_tables().cost_in_bits(3, 20)
     assert table[20, 40 - 33] == plain_tables().cost_in_bits(-33, 20)
