@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -47,6 +47,7 @@ from aecodec.image import (
     strip_metadata,
 )
 from aecodec.models import Model, default_model, find_model, load_model
+from aecodec.post_filter import FilterBasis, filtered_core
 from aecodec.refinement import Refinement
 from aecodec.residuals import ResidualCoder
 from aecodec.runtime import Runtime, open_runtime
@@ -81,6 +82,8 @@ __all__ = [
 ModelChoice: TypeAlias = Model | str | Path | None
 #: Called with how many windows and chunks are done, and how many there are.
 Progress: TypeAlias = Callable[[int, int], None]
+#: By chunk, the coefficients of its post-filter; None where it has none.
+_Filters: TypeAlias = Mapping[int, "NDArray[np.int16] | None"]
 #: Previews that are at least so many times smaller do without the synthesis.
 _LINEAR_SCALE = 8
 
@@ -127,9 +130,10 @@ def encode(
             3 (RGB) or 4 (RGB, alpha) channels; or a Pillow image; or a Picture.
         quality: 1 (smallest) to 100; fractions are fine.
         level: position on the model's rate scale, 0 to 224, instead of a quality.
-        effort: 0 to 4. Above 0, the latents of this picture are searched for by gradient descent through the
-            decoder: better pictures for their bytes, at the cost of minutes for each megapixel. Needs Keras
-            with TensorFlow or JAX. Any decoder reads the file, as fast as any other.
+        effort: 0 to 4. From 1 on, what the decoder will make of the picture is corrected by a small filter,
+            which takes a little more time. Above 1, its latents are searched for by gradient descent through
+            the decoder: better pictures for their bytes, at the cost of minutes for each megapixel. That
+            needs Keras with TensorFlow or JAX. Any decoder reads the file.
         strip: leave out EXIF, XMP and ICC profile; the pixels are turned upright and converted to sRGB
             first. The profile stays with 16 bits per sample, or where it cannot be applied.
         model: which model encodes, and must be installed (or given) where the file is decoded.
@@ -167,15 +171,13 @@ def encode(
         depth=kept.depth,
         has_alpha=kept.alpha is not None,
         dependent=True,
+        filtered=refinement.filtered,
         chunk_side=_checked_side("chunk_side", chunk_side, most=4096),
     )
     windows = plan_windows(header, chosen.halo.analysis, side=_window_side(window_side))
     ticker = Ticker(progress, len(windows) + header.chunk_count + refinement.tick_count(header))
     engine = _Engine(chosen, _open(runtime, chosen), checked_jobs(jobs), ticker)
-    if refinement.iterations:
-        chunks = engine.encode_refined_chunks(kept, header, windows, refinement)
-    else:
-        chunks = engine.encode_chunks(kept, header, windows)
+    chunks = engine.encode_chunks(kept, header, windows, refinement)
     return write_container(header, sections_of(kept, chunks), limits=bounds)
 
 
@@ -364,23 +366,34 @@ class _Engine:
     def coder(self) -> ResidualCoder:
         return ResidualCoder(self.model, self.runtime)
 
-    def encode_chunks(self, picture: Picture, header: Header, windows: Sequence[Window]) -> list[ChunkBytes]:
+    @cached_property
+    def _filter_basis(self) -> FilterBasis:
+        return FilterBasis.of(self.model)
+
+    def encode_chunks(
+        self, picture: Picture, header: Header, windows: Sequence[Window], refinement: Refinement
+    ) -> list[ChunkBytes]:
         """Windows -> latents -> chunks, in raster order."""
+        if refinement.iterations:
+            return self._encode_one_by_one(picture, header, windows, refinement)
         coded: dict[int, ChunkBytes] = {}
         workers = (self.jobs + 1) // 2  # a chunk keeps two cores busy, and takes memory
         with thread_pool(workers) as pool:
             waiting: deque[tuple[int, Future[ChunkBytes]]] = deque()
             for chunks in self._analyse(picture, header, windows):
                 for index, latents in chunks:
-                    waiting.append((index, pool.submit(self._coded, latents, header.level)))
+                    job = pool.submit(
+                        refinement.encode, latents, self.coder, picture, header, index, self.ticker.tick
+                    )
+                    waiting.append((index, job))
                 self._collect(waiting, coded, leave=workers)
             self._collect(waiting, coded, leave=0)
         return [coded[index] for index in range(header.chunk_count)]
 
-    def encode_refined_chunks(
+    def _encode_one_by_one(
         self, picture: Picture, header: Header, windows: Sequence[Window], refinement: Refinement
     ) -> list[ChunkBytes]:
-        """As `encode_chunks`, with latents that are searched for."""
+        """As `encode_chunks`: a search keeps all cores busy, and ticks in this thread."""
         coded: dict[int, ChunkBytes] = {}
         for chunks in self._analyse(picture, header, windows):
             for index, latents in chunks:
@@ -398,13 +411,13 @@ class _Engine:
         rows = slice(0, 0)
         band = view.empty_pixels(0)
         with closing(self._read_windows(source, view, windows)) as read:
-            for window, latents in read:
+            for window, latents, filters in read:
                 if view.rows(window.core) != rows:
                     if len(band):
                         yield band
                     rows = view.rows(window.core)
                     band = view.empty_pixels(rows.stop - rows.start) if target is None else target[rows]
-                view.write(band, window.core, self._pixels(latents, window, view))
+                view.write(band, window.core, self._pixels(latents, window, view, filters))
                 self.ticker.tick()
         yield band
 
@@ -421,9 +434,6 @@ class _Engine:
             self.ticker.tick()
             yield [(index, store.take(index)) for index in finished]
 
-    def _coded(self, latents: NDArray[np.float32], level: int) -> ChunkBytes:
-        return self.coder.encode(latents, level).data
-
     def _collect(
         self,
         waiting: deque[tuple[int, Future[ChunkBytes]]],
@@ -439,11 +449,12 @@ class _Engine:
 
     def _read_windows(
         self, source: SectionSource, view: View, windows: Sequence[Window]
-    ) -> Generator[tuple[Window, NDArray[np.float32]], None, None]:
-        """Chunks -> each window with the latents of its reach."""
+    ) -> Generator[tuple[Window, NDArray[np.float32], _Filters], None, None]:
+        """Chunks -> each window with the latents of its reach, and the post-filters of its chunks."""
         header = source.header
         first_uses, last_uses = chunk_uses(header, [window.reach for window in windows])
         store = LatentStore(header, self.model.latent_channels)
+        filters: dict[int, NDArray[np.int16] | None] = {}
         needed = _hull(windows)
         with thread_pool(self.jobs) as pool:
             waiting: dict[int, ChunkDecoding] = {}
@@ -461,12 +472,14 @@ class _Engine:
                     part = self._needed_part(header.chunk_box(index), needed)
                     chunk = waiting.pop(index)
                     symbols = chunk.symbols.crop(header.chunk_box(index), part.reach)
-                    latents = self.coder.reconstruct(*symbols, header.level, ready=chunk.wait_for)
+                    filters[index] = symbols.coefficients
+                    latents = self.coder.reconstruct(symbols.z, symbols.r, header.level, ready=chunk.wait_for)
                     store.write(part.core, part.crop_latents(latents))
                     self.ticker.tick()
-                yield window, store.read(window.reach)
+                yield window, store.read(window.reach), filters
                 for index in finished:
                     store.take(index)
+                    del filters[index]
 
     def _needed_part(self, chunk: Box, needed: Box) -> Window:
         """Of a chunk the latents that are needed, and the symbols that they are predicted from."""
@@ -474,7 +487,9 @@ class _Engine:
         margin = max(self.model.halo.decoder - _rounded_up(self.runtime.synthesis_halo), HYPER_STRIDE)
         return Window(core, chunk).nearer(margin)
 
-    def _pixels(self, latents: NDArray[np.float32], window: Window, view: View) -> NDArray[np.float32]:
+    def _pixels(
+        self, latents: NDArray[np.float32], window: Window, view: View, filters: _Filters
+    ) -> NDArray[np.float32]:
         """The float pixels of a window's core at the scale of the view, from the latents of its reach."""
         runtime = self.runtime
         if view.scale >= _LINEAR_SCALE:
@@ -484,7 +499,11 @@ class _Engine:
         near = window.nearer(runtime.synthesis_halo)
         pixels = runtime.synthesise(Window(near.reach, window.reach).crop_latents(latents), view.header.level)
         self._check("pixels", pixels, near.reach, 1, 3)
-        return box_average(near.crop_pixels(pixels), view.scale)
+        if view.header.filtered:
+            core = filtered_core(pixels, near, view.header, self._filter_basis, filters)
+        else:
+            core = near.crop_pixels(pixels)
+        return box_average(core, view.scale)
 
     def _check(self, what: str, plane: NDArray[np.float32], box: Box, stride: int, channels: int) -> None:
         expected = (box.height // stride, box.width // stride, channels)

@@ -88,6 +88,7 @@ _LAYOUTS = (1, 3)
 _DEPTHS = (8, 16)
 _FLAG_ALPHA = 0x01
 _FLAG_DEPENDENT = 0x02
+_FLAG_FILTERED = 0x04
 _FIRST_OPTIONAL_KIND = 0x80
 
 # magic, version, flags, layout, depth, level, chunk side, reserved, width, height, model id, checksum
@@ -169,6 +170,7 @@ class Header:
         depth: bits per sample of the source and of the decoded picture, 8 or 16.
         has_alpha: whether alpha sections follow.
         dependent: whether residuals whose table is wide enough have dependent quantisers.
+        filtered: whether each chunk has a post-filter.
         chunk_side: side of the independently coded chunks in pixels, a multiple of 64 in 64 .. 16320.
 
     Raises:
@@ -183,6 +185,7 @@ class Header:
     depth: int = 8
     has_alpha: bool = False
     dependent: bool = False
+    filtered: bool = False
     chunk_side: int = DEFAULT_CHUNK_SIDE
 
     def __post_init__(self) -> None:
@@ -428,7 +431,9 @@ def write_header(header: Header) -> bytes:
     fields = _HEADER.pack(
         MAGIC,
         VERSION,
-        _FLAG_ALPHA * header.has_alpha | _FLAG_DEPENDENT * header.dependent,
+        _FLAG_ALPHA * header.has_alpha
+        | _FLAG_DEPENDENT * header.dependent
+        | _FLAG_FILTERED * header.filtered,
         header.layout,
         header.depth,
         header.level,
@@ -476,6 +481,7 @@ def read_header(data: bytes | bytearray | memoryview, *, limits: Limits = DEFAUL
         depth=depth,
         has_alpha=bool(flags & _FLAG_ALPHA),
         dependent=bool(flags & _FLAG_DEPENDENT),
+        filtered=bool(flags & _FLAG_FILTERED),
         chunk_side=chunk_units * _UNIT,
     )
     limits.check_chunks(header)
@@ -512,7 +518,7 @@ def _checksum_message(expected: int, found: int, where: str) -> str:
 
 
 def _check_reserved(flags: int, reserved: int, layout: int, depth: int) -> None:
-    unknown_flags = flags & ~(_FLAG_ALPHA | _FLAG_DEPENDENT)
+    unknown_flags = flags & ~(_FLAG_ALPHA | _FLAG_DEPENDENT | _FLAG_FILTERED)
     for name, value, is_known in (
         ("flags", unknown_flags, not unknown_flags),
         ("reserved bytes", reserved, not reserved),

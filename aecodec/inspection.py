@@ -25,6 +25,7 @@ class Info:
         depth: bits per sample: 8 or 16.
         has_alpha: whether an alpha plane is stored.
         dependent: whether quantisation is dependent (section 9.5 of the format), not plain.
+        filtered: whether chunks have post-filters (section 11.4).
         level: position on the model's rate scale, 0 to 224.
         quality: the quality from 1 to 100 that comes nearest to the level; None when the model is not
             installed.
@@ -40,6 +41,7 @@ class Info:
     depth: int
     has_alpha: bool
     dependent: bool
+    filtered: bool
     level: int
     quality: int | None
     model_id: str
@@ -90,6 +92,7 @@ def info_of(header: Header, size: int, model: Model | None = None) -> Info:
         depth=header.depth,
         has_alpha=header.has_alpha,
         dependent=header.dependent,
+        filtered=header.filtered,
         level=header.level,
         quality=known.quality_of_level(header.level) if known else None,
         model_id=header.model_id.hex(),

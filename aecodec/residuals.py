@@ -15,14 +15,22 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from aecodec.entropy import RESIDUAL_UNIT, ChunkBytes, ChunkEncoder, Tables, put_step, take_step
+from aecodec.entropy import (
+    RESIDUAL_UNIT,
+    ChunkBytes,
+    ChunkEncoder,
+    Tables,
+    encode_hyper_latents,
+    put_step,
+    take_step,
+)
 from aecodec.entropy.scales import STEP_COUNT
 from aecodec.errors import ModelError
 from aecodec.models import Model
 from aecodec.quantisation import Quantiser
 from aecodec.runtime import Runtime
 
-__all__ = ["CodedChunk", "ResidualCoder"]
+__all__ = ["CodedChunk", "ResidualCoder", "SettledSteps"]
 
 _LOG_GAIN_LIMIT = 12.0
 _HYPER_CELL = 4  # positions of latents along each side of one of hyper-latents
@@ -47,6 +55,19 @@ class CodedChunk:
 
 
 @dataclass(frozen=True, eq=False)
+class SettledSteps:
+    """Residuals of the first steps that stay as they are.
+
+    Attributes:
+        count: of the steps.
+        r: int16 (4 * h, 4 * w, latent channels), as of `CodedChunk`, by the same hyper-latents.
+    """
+
+    count: int
+    r: NDArray[np.int16]
+
+
+@dataclass(frozen=True, eq=False)
 class ResidualCoder:
     """Codes the latents of chunks. Threads may share it.
 
@@ -59,7 +80,13 @@ class ResidualCoder:
     runtime: Runtime
 
     def encode(
-        self, latents: _Float, level: int, *, dependent: bool = True, z: NDArray[np.int16] | None = None
+        self,
+        latents: _Float,
+        level: int,
+        *,
+        dependent: bool = True,
+        z: NDArray[np.int16] | None = None,
+        settled: SettledSteps | None = None,
     ) -> CodedChunk:
         """Code the latents of a chunk.
 
@@ -68,6 +95,7 @@ class ResidualCoder:
             level: 0..224.
             dependent: whether to quantise with dependent quantisers where the tables provide for it.
             z: hyper-latents to take instead of those of these latents.
+            settled: residuals to take instead of those of these latents.
 
         Raises:
             ModelError: a graph gives arrays of other shapes than the model says.
@@ -89,13 +117,22 @@ class ResidualCoder:
                 features, means = prediction.result()
                 scaled = _times(take_step(latents, step) - means, gain, step)
                 strengths = _times(np.ones_like(scaled), strength, step)
-                quantiser = self.model.entropy.steps[step].prepared(quantiser_of)
-                residuals = quantiser.quantise(scaled.ravel(), indices, strengths.ravel())
+                if settled is not None and step < settled.count:
+                    residuals = take_step(settled.r, step).ravel()
+                else:
+                    quantiser = self.model.entropy.steps[step].prepared(quantiser_of)
+                    residuals = quantiser.quantise(scaled.ravel(), indices, strengths.ravel())
                 payloads.append(pool.submit(encoder.payload, step, indices, residuals))
                 put_step(r, step, residuals.reshape(scaled.shape))
                 self._reconstruct(step, means, r, level, reconstructed)
-            data = encoder.result(payload.result() for payload in payloads)
+            hyper = encode_hyper_latents(z, level, self.model.entropy.hyper)
+            data = ChunkBytes(hyper, tuple(payload.result() for payload in payloads))
         return CodedChunk(z, r, data, reconstructed)
+
+    def with_filter(self, coded: CodedChunk, coefficients: NDArray[np.int16], level: int) -> ChunkBytes:
+        """The payloads of a chunk in a file with post-filters; coefficients: int16 (coefficient,)."""
+        hyper = encode_hyper_latents(coded.z, level, self.model.entropy.hyper, coefficients)
+        return ChunkBytes(hyper, coded.data.residuals)
 
     def hyper_latents(self, latents: _Float, level: int) -> NDArray[np.int16]:
         """The hyper-latents (h, w, hyper channels) of the latents of a chunk.

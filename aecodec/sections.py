@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aecodec.container import CHUNK_KINDS, ContainerReader, Header, Section, SectionKind, split_payload
 from aecodec.entropy import ChunkBytes, EntropyModel, decode_chunk_partial, decode_payloads, empty_planes
 from aecodec.errors import ChecksumError
@@ -20,7 +23,16 @@ _KNOWN_KINDS = frozenset(int(kind) for kind in SectionKind)
 def chunk_symbols(payloads: Sequence[bytes], header: Header, index: int, entropy: EntropyModel) -> Symbols:
     """The symbols of a chunk from its first payloads; what the others would give is 0."""
     grid = _grid(header, index)
-    return Symbols(*decode_chunk_partial(payloads, grid, header.level, entropy, dependent=header.dependent))
+    coefficients = empty_coefficients(header, entropy)
+    z, r = decode_chunk_partial(
+        payloads, grid, header.level, entropy, dependent=header.dependent, coefficients=coefficients
+    )
+    return Symbols(z, r, coefficients)
+
+
+def empty_coefficients(header: Header, entropy: EntropyModel) -> NDArray[np.int16] | None:
+    """Zeros for the coefficients of a chunk's post-filter; None in a file without."""
+    return np.zeros(entropy.hyper.coefficients, np.int16) if header.filtered else None
 
 
 def _grid(header: Header, index: int) -> tuple[int, int]:
@@ -42,6 +54,7 @@ class ChunkDecoding:
     def __init__(self, payloads: Sequence[bytes], header: Header, index: int, entropy: EntropyModel) -> None:
         self._payloads, self._header, self._entropy = payloads, header, entropy
         self._z, self._r = empty_planes(_grid(header, index), entropy)
+        self._coefficients = empty_coefficients(header, entropy)
         self._parts: tuple[Future[None], ...] = tuple(Future() for _ in CHUNK_KINDS)
 
     @property
@@ -52,7 +65,7 @@ class ChunkDecoding:
             CorruptedError: the payload of the hyper-latents is not one that the encoder writes.
         """
         self._parts[0].result()
-        return Symbols(self._z, self._r)
+        return Symbols(self._z, self._r, self._coefficients)
 
     def wait_for(self, step: int) -> None:
         """Wait until the residuals of a step are there.
@@ -74,7 +87,13 @@ class ChunkDecoding:
     def _decode(self) -> None:
         header, whole = self._header, len(self._payloads) == len(CHUNK_KINDS)
         decoded = decode_payloads(
-            self._payloads, self._z, self._r, header.level, self._entropy, dependent=header.dependent
+            self._payloads,
+            self._z,
+            self._r,
+            header.level,
+            self._entropy,
+            dependent=header.dependent,
+            coefficients=self._coefficients,
         )
         for part, _ in zip(self._parts, decoded, strict=False):
             if whole:

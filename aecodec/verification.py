@@ -151,8 +151,8 @@ def symbols(
 def symbols_hash(
     data: ReadableFile, *, model: ModelChoice = None, jobs: int | None = None, limits: Limits | None = None
 ) -> str:
-    """SHA-256, in hexadecimal digits, over z and then r of each chunk in raster order, as little-endian
-    int16.
+    """SHA-256, in hexadecimal digits, over z, r and the coefficients of the post-filter, if there is one, of
+    each chunk in raster order, as little-endian int16.
 
     The same on every machine and with every runtime: nothing here is float.
 
@@ -169,8 +169,9 @@ def symbols_hash(
 
 
 def _update(digest: hashlib._Hash, chunk: Symbols) -> None:
-    for plane in chunk:
-        digest.update(plane.astype("<i2", copy=False).tobytes())
+    for integers in chunk:
+        if integers is not None:
+            digest.update(integers.astype("<i2", copy=False).tobytes())
 
 
 def _chunk_jobs(reader: ContainerReader, model: Model, jobs: int) -> Iterator[Future[Symbols]]:

@@ -55,15 +55,18 @@ SCALES = (1, 2, 4, 8, 16, 32)
 
 class Symbols(NamedTuple):
     """The integers of one rectangle: hyper-latents z (rows, columns, hyper channels), residuals r (4 rows,
-    4 columns, latent channels) in eighths of a quantisation step.
+    4 columns, latent channels) in eighths of a quantisation step; and the coefficients (coefficient,) of the
+    post-filter of its chunk, where it has one.
     """
 
     z: NDArray[np.int16]
     r: NDArray[np.int16]
+    coefficients: NDArray[np.int16] | None = None
 
     def crop(self, whole: Box, part: Box) -> Symbols:
         """Those of a part of the rectangle, views; both boxes lie on multiples of 64 pixels."""
-        return Symbols(_cut(self.z, whole, part, HYPER_STRIDE), _cut(self.r, whole, part, LATENT_STRIDE))
+        z, r = _cut(self.z, whole, part, HYPER_STRIDE), _cut(self.r, whole, part, LATENT_STRIDE)
+        return Symbols(z, r, self.coefficients)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,10 @@ class Window:
     def crop_latents(self, latents: NDArray[_Element]) -> NDArray[_Element]:
         """The view of the core's part of a plane (rows, columns, ...) of latents of the reach."""
         return _cut(latents, self.reach, self.core, LATENT_STRIDE)
+
+    def crop_hyper_latents(self, z: NDArray[_Element]) -> NDArray[_Element]:
+        """The same of a plane of hyper-latents; both boxes lie on multiples of 64."""
+        return _cut(z, self.reach, self.core, HYPER_STRIDE)
 
     def nearer(self, halo: int) -> Window:
         """The same core with a reach of at most so many pixels, a multiple of 16, around it."""

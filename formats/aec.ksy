@@ -31,8 +31,8 @@ types:
       - id: flags
         type: u1
         valid:
-          max: 3
-        doc: Bit 0 says that alpha sections follow, bit 1 that residuals are dependent; the others are reserved.
+          max: 7
+        doc: Bit 0 says that alpha sections follow, bit 1 that residuals are dependent, bit 2 that chunks have post-filters.
       - id: layout
         type: u1
         enum: layout
@@ -77,6 +77,9 @@ types:
       dependent:
         value: (flags & 2) != 0
         doc: Residuals whose table is wide enough have dependent quantisers.
+      filtered:
+        value: (flags & 4) != 0
+        doc: The payloads of hyper-latents begin with the coefficients of post-filters.
       chunk_side:
         value: chunk_units * 64
         doc: In pixels.

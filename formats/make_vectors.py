@@ -106,8 +106,8 @@ def opacity(width: int, height: int, peak: int) -> Samples:
 def valid_cases(model: Model, reference_model: reference.Model) -> Iterator[Valid]:
     """Every valid case, for a model."""
 
-    def coded(picture: Picture | Samples, level: int, chunk_side: int = 1024) -> bytes:
-        return encode(picture, level=level, chunk_side=chunk_side, model=model, jobs=1)
+    def coded(picture: Picture | Samples, level: int, chunk_side: int = 1024, effort: int = 0) -> bytes:
+        return encode(picture, level=level, chunk_side=chunk_side, effort=effort, model=model, jobs=1)
 
     yield Valid("one-pixel", "a single pixel", coded(photograph(214, 230, 1, 1), 96))
     yield Valid("one-column", "1 x 67 pixels", coded(photograph(214, 200, 1, 67), 96))
@@ -137,11 +137,19 @@ def valid_cases(model: Model, reference_model: reference.Model) -> Iterator[Vali
     yield Valid("chunks-64", "chunks of 64 pixels: 3 x 2", data)
     data = coded(photograph(120, 160, 131, 129), 60, chunk_side=128)
     yield Valid("chunks-128", "chunks of 128 pixels: those of the last row and column are smaller", data)
+    data = coded(photograph(120, 160, 131, 129), 160, chunk_side=64, effort=1)
+    yield Valid("post-filters", "chunks of 64 pixels, each with a post-filter", data)
+    data = coded(ramps(90, 70, 1), 140, effort=1)
+    yield Valid("post-filter-gray-16", "gray of 16 bits with a post-filter", data)
     yield Valid("black", "every sample is zero", coded(np.zeros((64, 64, 3), np.uint8), 128))
     yield Valid("no-symbols", "every symbol is zero, and every payload is empty", _empty(model, 70, 20, 40))
     header = Header(128, 64, 160, model.model_id, chunk_side=64)
     data = _plain(header, photograph(150, 180, 128, 64), model)
     yield Valid("plain", "plain residuals alone", data)
+    empty = _empty(model, 70, 20, 40, filtered=True)
+    yield Valid(
+        "post-filter-no-symbols", "post-filters whose coefficients are zero, as are all symbols", empty
+    )
     empty = _empty(model, 70, 20, 40, dependent=False)
     yield Valid("plain-no-symbols", "plain residuals alone, every symbol zero", empty)
     for name, is_dependent in (("escapes", True), ("plain-escapes", False)):
@@ -181,8 +189,10 @@ def _extended(data: bytes) -> bytes:
     return write_container(whole.header, [*sections, Section(0xFF, bytes(9))])
 
 
-def _empty(model: Model, width: int, height: int, level: int, *, dependent: bool = True) -> bytes:
-    header = Header(width, height, level, model.model_id, dependent=dependent)
+def _empty(
+    model: Model, width: int, height: int, level: int, *, dependent: bool = True, filtered: bool = False
+) -> bytes:
+    header = Header(width, height, level, model.model_id, dependent=dependent, filtered=filtered)
     return write_container(header, [Section(kind, b"") for kind in CHUNK_KINDS])
 
 
@@ -294,6 +304,7 @@ def write_valid(case: Valid, model: Model, reference_model: reference.Model, fol
         "depth": header.depth,
         "alpha": header.has_alpha,
         "dependent": header.is_dependent,
+        "filtered": header.is_filtered,
         "level": header.level,
         "chunk_side": header.chunk_side,
         "symbols_sha256": decoded.symbols_hash,
@@ -351,7 +362,7 @@ def _header_cases() -> Iterator[Invalid]:
     yield Invalid("version-2-cut", "version 2, of which 9 bytes are there", "unsupported", data[:8] + b"\2")
     yield Invalid("header-cut", "the file ends inside of the header", "truncated", data[:35])
     yield Invalid("header-checksum", "the checksum of the header", "checksum", _replaced(data, 32, 1))
-    for flag in (2, 7):
+    for flag in (3, 7):
         damaged = _with_header(data, 9, 1 << flag)
         yield Invalid(f"flag-{flag}", f"the reserved flag {flag}", "unsupported", damaged)
     yield Invalid("reserved-14", "byte 14 is not zero", "unsupported", _with_header(data, 14, 1))

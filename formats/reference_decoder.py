@@ -79,6 +79,11 @@ class Header:
         return bool(self.flags & 2)
 
     @property
+    def is_filtered(self) -> bool:
+        """Whether chunks have post-filters (sections 10.1 and 11.4)."""
+        return bool(self.flags & 4)
+
+    @property
     def padded(self) -> tuple[int, int]:
         """(rows, columns) of the padded picture."""
         return -(-self.height // 64) * 64, -(-self.width // 64) * 64
@@ -106,7 +111,7 @@ def read_header(data: bytes) -> Header:
     demand(len(data) >= 36, "truncated", "the file ends inside of the header")
     flags, layout, depth, level, side, reserved, width, height = struct.unpack_from("<5BH2I", data, 9)
     demand(int.from_bytes(data[32:36], "little") == zlib.crc32(data[:32]), "checksum", "header")
-    demand(flags <= 3 and reserved == 0, "unsupported", "a reserved bit is set")
+    demand(flags <= 7 and reserved == 0, "unsupported", "a reserved bit is set")
     demand(layout in (1, 3) and depth in (8, 16), "unsupported", f"layout {layout}, depth {depth}")
     demand(level <= 224 and side >= 1, "corrupted", f"level {level}, chunk side {side}")
     demand(width >= 1 and height >= 1, "corrupted", "the picture is empty")
@@ -189,6 +194,9 @@ def read_model(folder: Path) -> Model:
     demand(choice.shape == (8, 3, manifest["hyper_channels"]), "model", "tables/hyper_latents/choice: shape")
     demand(choice.dtype == np.uint8, "model", "tables/hyper_latents/choice: dtype")
     demand(choice.max() < TABLES, "model", "tables/hyper_latents/choice is out of range")
+    of_filter = arrays["tables/hyper_latents/of_filter"]
+    demand(of_filter.dtype == np.uint8 and of_filter.ndim == 1, "model", "of_filter: dtype or shape")
+    demand(of_filter.max(initial=0) < TABLES, "model", "tables/hyper_latents/of_filter is out of range")
     demand(0 <= arrays["tables/first_dependent"] <= 64, "model", "tables/first_dependent is out of range")
     return Model(manifest, arrays, read_tables(arrays))
 
@@ -276,6 +284,14 @@ def decode_group(stack: Stack, numbers: Plane, tables: list[Table]) -> Plane:
 def widest_first(numbers: Plane) -> Plane:
     """The order of symbols by descending table (number or index), ascending where it is the same (9.3)."""
     return np.argsort(-numbers.astype(np.int64), kind="stable")
+
+
+def decode_coefficients(stack: Stack, model: Model) -> Plane:
+    """Those of the post-filter of a chunk, (K,), before its hyper-latents (10.1)."""
+    table = model.arrays["tables/hyper_latents/of_filter"]
+    n, order = np.zeros(table.size, np.int64), widest_first(table)
+    n[order] = decode_group(stack, table[order], model.tables["hyper_latents"])
+    return n
 
 
 def decode_hyper_latents(stack: Stack, h: int, w: int, model: Model, level: int) -> Plane:
@@ -399,7 +415,9 @@ def step_mask(shape: tuple[int, ...], step: int) -> NDArray[np.bool_]:
 def decode_chunk(
     stacks: list[Stack], h: int, w: int, model: Model, level: int, is_dependent: bool
 ) -> tuple[Plane, Plane]:
-    """The symbols of a chunk of h x w units of 64 pixels: z (h, w, Z), and r (4h, 4w, L) in eighths."""
+    """The symbols of a chunk of h x w units of 64 pixels: z (h, w, Z), and r (4h, 4w, L) in eighths. What the
+    first payload holds before them has been decoded.
+    """
     network = ScaleNetwork(model, level)
     z = decode_hyper_latents(stacks[0], h, w, model, level)
     r = np.zeros((4 * h, 4 * w, model.manifest["latent_channels"]), np.int64)
@@ -503,6 +521,18 @@ class Graph:
         result: Plane = patch + 8 * detail + 127.5
         return result
 
+    def corrected(self, pixels: Plane, rows: slice, columns: slice, n: Plane) -> Plane:
+        """Section 11.4: the pixels of a chunk by its post-filter; ``pixels``: all that were synthesised."""
+        weight = n * self._gain("post_filter/log_unit")
+        kernel = np.tensordot(weight, self._array("post_filter/kernel"), 1)
+        bordered = np.pad(pixels, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        result = pixels[rows, columns] + weight @ self._array("post_filter/bias")
+        for a in range(3):
+            for b in range(3):
+                read = bordered[rows.start + a : rows.stop + a, columns.start + b : columns.stop + b]
+                result = result + (read - 127.5) @ kernel[a, b]
+        return result
+
 
 def to_samples(pixels: Plane, header: Header) -> Plane:
     """Section 11.5: (height, width, 1 or 3), uint8 or uint16."""
@@ -598,15 +628,23 @@ def decode(data: bytes, model: Model) -> Decoded:
     alpha = read_alpha(b"".join(sections[ALPHA]), header) if header.has_alpha else None
     rows, columns = (size // 64 for size in header.padded)
     y = np.zeros((4 * rows, 4 * columns, model.manifest["latent_channels"]))
-    graph, digest = Graph(model, header.level), hashlib.sha256()
+    graph, digest, coefficients = Graph(model, header.level), hashlib.sha256(), []
     for number, (i, j) in enumerate(header.boxes):
         stacks = [Stack(sections[kind][number]) for kind in CHUNK_KINDS]
         h, w = i.stop - i.start, j.stop - j.start
+        n = decode_coefficients(stacks[0], model) if header.is_filtered else None
         z, r = decode_chunk(stacks, h, w, model, header.level, header.is_dependent)
-        for plane in (z, r):
-            digest.update(plane.astype("<i2").tobytes())
+        for integers in (z, r) if n is None else (z, r, n):
+            digest.update(integers.astype("<i2").tobytes())
+        coefficients.append(n)
         y[4 * i.start : 4 * i.stop, 4 * j.start : 4 * j.stop] = graph.latents(z, r)
-    samples = to_samples(graph.pixels(y), header)
+    pixels = graph.pixels(y)
+    values = pixels.copy()
+    for (i, j), n in zip(header.boxes, coefficients, strict=True):
+        if n is not None:
+            box = slice(64 * i.start, 64 * i.stop), slice(64 * j.start, 64 * j.stop)
+            values[box] = graph.corrected(pixels, *box, n)
+    samples = to_samples(values, header)
     if alpha is not None:
         samples = np.concatenate((samples, alpha[:, :, None]), axis=2)
     return Decoded(samples, digest.hexdigest())

@@ -72,7 +72,8 @@ def test_the_header_of_a_valid_file_says_what_its_description_says(vector: Vecto
     info, content = probe(vector.data), vector.content
     names = ("width", "height", "layout", "depth", "level", "chunk_side", "model_id")
     assert {name: getattr(info, name) for name in names} == {name: content[name] for name in names}
-    assert (info.has_alpha, info.dependent) == (content["alpha"], content["dependent"])
+    flags = (info.has_alpha, info.dependent, info.filtered)
+    assert flags == (content["alpha"], content["dependent"], content["filtered"])
     if content["pixels"] is not None:
         with Image.open(vector.path.with_name(content["pixels"]["file"])) as image:
             assert image.size == (info.width, info.height)
@@ -114,8 +115,9 @@ def test_the_vectors_are_what_their_generator_writes(tmp_path: Path) -> None:
     assert written == stored
 
 
-def test_valid_files_have_dependent_residuals_and_plain_ones() -> None:
-    assert {vector.content["dependent"] for vector in VALID if vector.content["pixels"]} == {False, True}
+@pytest.mark.parametrize("flag", ["dependent", "filtered"])
+def test_valid_files_have_the_flag_and_do_without(flag: str) -> None:
+    assert {vector.content[flag] for vector in VALID if vector.content["pixels"]} == {False, True}
 
 
 def test_every_class_of_errors_has_a_vector() -> None:

@@ -122,6 +122,21 @@ def test_hyper_latents_are_those_that_were_encoded(shape: tuple[int, int], level
     assert np.array_equal(found, z)
 
 
+@pytest.mark.parametrize("count", [0, 1, 16])
+def test_coefficients_of_a_post_filter_are_those_that_were_encoded(count: int) -> None:
+    random = np.random.default_rng(count)
+    choice = random.integers(0, 192, (8, 3, 5)).astype(np.uint8)
+    of_filter = random.integers(0, 192, count).astype(np.uint8)
+    z = np.rint(random.laplace(0, 1, (2, 3, 5))).astype(np.int16)
+    coefficients = np.rint(random.laplace(0, 6, count)).astype(np.int16)
+    tables = HyperTables(reference.plain_tables(17), choice, of_filter)
+    model = hyper_model(choice)
+    model.arrays["tables/hyper_latents/of_filter"] = of_filter
+    stack = decoder.Stack(encode_hyper_latents(z, 90, tables, coefficients))
+    assert np.array_equal(decoder.decode_coefficients(stack, model), coefficients)
+    assert np.array_equal(decoder.decode_hyper_latents(stack, 2, 3, model, 90), z)
+
+
 def test_an_empty_payload_stands_for_hyper_latents_of_zero() -> None:
     choice = np.arange(8 * 3 * 8).reshape(8, 3, 8).astype(np.uint8)
     assert not decoder.decode_hyper_latents(decoder.Stack(b""), 4, 3, hyper_model(choice), 60).any()
@@ -243,6 +258,18 @@ def test_a_model_with_another_choice_of_tables_is_refused(choice: NDArray[Any], 
         arrays = {name: archive[name] for name in archive}
     np.savez(folder / "arrays.npz", **arrays | {"tables/hyper_latents/choice": choice})
     with pytest.raises(decoder.RefusedError, match="model: tables/hyper_latents/choice"):
+        decoder.read_model(folder)
+
+
+@pytest.mark.parametrize(
+    "tables", [np.full(5, 192, np.uint8), np.zeros((5, 1), np.uint8), np.zeros(5, np.int8)]
+)
+def test_a_model_with_other_tables_of_coefficients_is_refused(tables: NDArray[Any], tmp_path: Path) -> None:
+    folder = fake_model(tmp_path).folder
+    with np.load(folder / "arrays.npz") as archive:
+        arrays = {name: archive[name] for name in archive}
+    np.savez(folder / "arrays.npz", **arrays | {"tables/hyper_latents/of_filter": tables})
+    with pytest.raises(decoder.RefusedError, match="of_filter"):
         decoder.read_model(folder)
 
 

@@ -81,6 +81,7 @@ class Description:
             "layout": self.info.layout,
             "has_alpha": self.info.has_alpha,
             "dependent": self.info.dependent,
+            "filtered": self.info.filtered,
             "chunk_side": self.info.chunk_side,
             "truncated": self.truncation is not None,
             "sections": [

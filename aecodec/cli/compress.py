@@ -53,7 +53,8 @@ DEFAULT_QUALITY = 75.0
 )  # fmt: skip
 @click.option(
     "--effort", type=click.IntRange(0, backend.MAX_EFFORT), default=0, show_default=True,
-    help="Search for better symbols, for minutes a megapixel; decoding takes no longer. Needs Keras.",
+    help="1: a filter for the decoded picture, in a little more time. Above: a search for better symbols, "
+    "for minutes a megapixel, which needs Keras. Decoding takes hardly longer.",
 )  # fmt: skip
 @click.option(
     "--strip", is_flag=True,

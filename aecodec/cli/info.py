@@ -54,6 +54,7 @@ def _lines(name: str, description: backend.Description) -> tuple[str, ...]:
         ("size", f"{info.bytes:,} bytes, {info.bits_per_pixel:.3f} bits per pixel"),
         ("quality", f"{quality} (level {info.level})"),
         ("quantisation", "dependent" if info.dependent else "plain"),
+        ("post-filter", "one for each chunk" if info.filtered else "none"),
         ("model", model),
         ("chunks", f"of {info.chunk_side} x {info.chunk_side} pixels"),
     ]

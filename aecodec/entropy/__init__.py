@@ -24,7 +24,7 @@ from aecodec.entropy.coder import (
     encode_residuals,
 )
 from aecodec.entropy.dependent import MAX_ROWS, STATE_COUNT, Lanes, next_state
-from aecodec.entropy.hyper import CONTEXT_COUNT, HyperTables, symbols_and_contexts
+from aecodec.entropy.hyper import CONTEXT_COUNT, HyperTables, slope_of_hyper_rate, symbols_and_contexts
 from aecodec.entropy.scales import IntegerScaleNetwork, group_of, positions_of, put_step, take_step
 from aecodec.entropy.tables import (
     FINE_UNIT,
@@ -73,6 +73,7 @@ __all__ = [
     "next_state",
     "positions_of",
     "put_step",
+    "slope_of_hyper_rate",
     "step_source",
     "symbols_and_contexts",
     "table_scales",

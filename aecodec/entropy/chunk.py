@@ -8,7 +8,7 @@ same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -99,7 +99,13 @@ class ChunkBytes:
 
 
 def encode_chunk(
-    z: NDArray[np.int16], r: NDArray[np.int16], level: int, model: EntropyModel, *, dependent: bool
+    z: NDArray[np.int16],
+    r: NDArray[np.int16],
+    level: int,
+    model: EntropyModel,
+    *,
+    dependent: bool,
+    coefficients: NDArray[np.int16] | None = None,
 ) -> ChunkBytes:
     """Code the symbols of one chunk.
 
@@ -110,6 +116,7 @@ def encode_chunk(
         model: The entropy model.
         dependent: Whether residuals are dependent from ``model.first_dependent`` on; else all are
             plain.
+        coefficients: int16 (coefficient,), of the chunk's post-filter, in a file that has them.
 
     Raises:
         InputError: A shape, a dtype, a symbol or the level is not as above; or residuals are no points of
@@ -117,10 +124,11 @@ def encode_chunk(
     """
     _check_planes(z, r, model)
     encoder = ChunkEncoder(z, level, model, dependent=dependent)
-    steps = range(STEP_COUNT)
-    return encoder.result(
-        encoder.payload(step, encoder.indices(step, r), take_step(r, step).ravel()) for step in steps
+    payloads = tuple(
+        encoder.payload(step, encoder.indices(step, r), take_step(r, step).ravel())
+        for step in range(STEP_COUNT)
     )
+    return ChunkBytes(encode_hyper_latents(z, level, model.hyper, coefficients), payloads)
 
 
 class ChunkEncoder:
@@ -134,7 +142,6 @@ class ChunkEncoder:
     def __init__(self, z: NDArray[np.int16], level: int, model: EntropyModel, *, dependent: bool) -> None:
         self._level, self._model, self._dependent = level, model, dependent
         self._features = model.scale_network.features(z, level)
-        self._hyper = encode_hyper_latents(z, level, model.hyper)
 
     def indices(self, step: int, r: NDArray[np.int16]) -> NDArray[np.uint8]:
         """uint8 (residual,), 0..63: the tables of a step in coding order, from the residuals of the former
@@ -146,20 +153,15 @@ class ChunkEncoder:
         """Code the residuals (residual,) of a step, in coding order, by :meth:`indices` of it."""
         return encode_residuals(residuals, indices, self._model.steps[step], dependent=self._dependent)
 
-    def result(self, payloads: Iterable[bytes]) -> ChunkBytes:
-        """The chunk, by the payloads of all steps in their order.
-
-        Raises:
-            InputError: there are more or fewer.
-        """
-        steps = tuple(payloads)
-        if len(steps) != STEP_COUNT:
-            raise InputError(f"Expected the payloads of {STEP_COUNT} steps. Received {len(steps)}.")
-        return ChunkBytes(self._hyper, steps)
-
 
 def decode_chunk(
-    data: ChunkBytes, shape: tuple[int, int], level: int, model: EntropyModel, *, dependent: bool
+    data: ChunkBytes,
+    shape: tuple[int, int],
+    level: int,
+    model: EntropyModel,
+    *,
+    dependent: bool,
+    coefficients: NDArray[np.int16] | None = None,
 ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     """Decode what :func:`encode_chunk` wrote.
 
@@ -169,6 +171,7 @@ def decode_chunk(
         level: 0..224.
         model: The entropy model.
         dependent: As for :func:`encode_chunk`.
+        coefficients: int16 (coefficient,), of the chunk's post-filter, in a file that has them: filled in.
 
     Returns:
         ``(z, r)``, int16 (h, w, Z) and int16 (4 * h, 4 * w, L).
@@ -177,7 +180,9 @@ def decode_chunk(
         CorruptedError: A payload is not one that the encoder writes.
         InputError: The shape or the level is not as above.
     """
-    return decode_chunk_partial(tuple(data), shape, level, model, dependent=dependent)
+    return decode_chunk_partial(
+        tuple(data), shape, level, model, dependent=dependent, coefficients=coefficients
+    )
 
 
 def decode_chunk_partial(
@@ -187,6 +192,7 @@ def decode_chunk_partial(
     model: EntropyModel,
     *,
     dependent: bool,
+    coefficients: NDArray[np.int16] | None = None,
 ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     """Decode as many payloads of a chunk as a truncated file has.
 
@@ -196,6 +202,7 @@ def decode_chunk_partial(
         level: 0..224.
         model: The entropy model.
         dependent: As for :func:`encode_chunk`.
+        coefficients: As for :func:`decode_chunk`.
 
     Returns:
         ``(z, r)`` as :func:`decode_chunk`; symbols whose payload is missing are 0.
@@ -207,7 +214,7 @@ def decode_chunk_partial(
     if len(payloads) > 1 + STEP_COUNT:
         raise InputError(f"Expected at most {1 + STEP_COUNT} payloads of a chunk. Received {len(payloads)}.")
     z, r = empty_planes(shape, model)
-    for _ in decode_payloads(payloads, z, r, level, model, dependent=dependent):
+    for _ in decode_payloads(payloads, z, r, level, model, dependent=dependent, coefficients=coefficients):
         pass
     return z, r
 
@@ -239,11 +246,13 @@ def decode_payloads(
     model: EntropyModel,
     *,
     dependent: bool,
+    coefficients: NDArray[np.int16] | None = None,
 ) -> Iterator[None]:
     """Decode the payloads of a chunk in place, one at a time.
 
     Args:
-        payloads: As for :func:`decode_chunk_partial`, as are level, model and ``dependent``.
+        payloads: As for :func:`decode_chunk_partial`, as are level, model, ``dependent`` and
+            ``coefficients``; these are filled in from the first payload.
         z: int16 (h, w, Z), filled in from the first payload.
         r: int16 (4 * h, 4 * w, L), zeros, filled in step by step from the others.
 
@@ -254,7 +263,7 @@ def decode_payloads(
         CorruptedError: As for :func:`decode_chunk_partial`.
     """
     if payloads:
-        z[...] = decode_hyper_latents(payloads[0], z.shape[:2], level, model.hyper)
+        z[...] = decode_hyper_latents(payloads[0], z.shape[:2], level, model.hyper, coefficients)
         yield
     if len(payloads) > 1:
         features = model.scale_network.features(z, level)

@@ -50,19 +50,24 @@ MAX_RESIDUAL: Final = 32767
 """Eighths of a step."""
 
 
-def encode_hyper_latents(z: NDArray[np.int16], level: int, hyper: HyperTables) -> bytes:
+def encode_hyper_latents(
+    z: NDArray[np.int16], level: int, hyper: HyperTables, coefficients: NDArray[np.int16] | None = None
+) -> bytes:
     """Code the hyper-latents of a chunk.
 
     Args:
         z: int16 (h, w, channel), -32767..32767.
         level: 0..224.
         hyper: Their tables.
+        coefficients: int16 (coefficient,), -32767..32767, of the chunk's post-filter, in a file that has
+            them.
 
     Returns:
         The payload. It is empty when all are 0, and never ends in a zero byte.
 
     Raises:
-        InputError: There is another number of channels, or a value or the level is outside of its range.
+        InputError: There is another number of channels or of coefficients, or a value or the level is outside
+            of its range.
     """
     if z.ndim != 3 or z.dtype != np.int16 or z.shape[2] != hyper.channels:
         raise InputError(
@@ -75,11 +80,20 @@ def encode_hyper_latents(z: NDArray[np.int16], level: int, hyper: HyperTables) -
     order = np.argsort(TABLE_COUNT * diagonals - numbers, kind="stable")
     stack = _new_stack(b"")
     _push(stack, symbols[order], numbers[order], diagonals[order], hyper.tables)
+    if coefficients is not None:
+        _check_coefficients(coefficients, hyper)
+        order = _widest_first(hyper.of_filter)
+        one_group = np.zeros(len(order), np.intp)
+        _push(stack, coefficients[order].astype(np.int32), hyper.of_filter[order], one_group, hyper.tables)
     return _payload(stack)
 
 
 def decode_hyper_latents(
-    data: bytes, shape: tuple[int, int], level: int, hyper: HyperTables
+    data: bytes,
+    shape: tuple[int, int],
+    level: int,
+    hyper: HyperTables,
+    coefficients: NDArray[np.int16] | None = None,
 ) -> NDArray[np.int16]:
     """Decode what :func:`encode_hyper_latents` wrote.
 
@@ -91,6 +105,7 @@ def decode_hyper_latents(
         shape: ``(h, w)``, each at least 1.
         level: 0..224.
         hyper: Their tables.
+        coefficients: int16 (coefficient,), of the chunk's post-filter, in a file that has them: filled in.
 
     Returns:
         int16 (h, w, channel), -32767..32767.
@@ -103,13 +118,18 @@ def decode_hyper_latents(
     plane = bordered((*checked_grid(shape), hyper.channels))
     inside = plane[1:, 1:]
     stack = _new_stack(data)
+    if coefficients is not None:
+        _check_coefficients(coefficients, hyper)
+        found = _pop(stack, hyper.of_filter, _widest_first(hyper.of_filter), hyper.tables)
+        coefficients[...] = found
     for diagonal in diagonals_of(shape) if data else ():
         above, left = plane[:-1, 1:][diagonal], plane[1:, :-1][diagonal]
         signs, contexts = signs_and_contexts(above, left)
         numbers = of_level[contexts, channels].ravel()
         symbols = _pop(stack, numbers, _widest_first(numbers), hyper.tables)
         inside[diagonal] = signs * symbols.reshape(signs.shape)
-    _check_end(stack, data, inside.size)
+    count = inside.size + (0 if coefficients is None else coefficients.size)
+    _check_end(stack, data, count)
     return inside.astype(np.int16)
 
 
@@ -416,6 +436,15 @@ def _check_symbols(symbols: NDArray[Any], indices: NDArray[Any]) -> None:
             f"Expected {indices.size} integer symbols. Received {symbols.dtype} {symbols.shape}."
         )
     _check_range(symbols)
+
+
+def _check_coefficients(coefficients: NDArray[np.int16], hyper: HyperTables) -> None:
+    if coefficients.dtype != np.int16 or coefficients.shape != (hyper.coefficients,):
+        raise InputError(
+            f"Expected the coefficients of a post-filter as int16 ({hyper.coefficients},). Received "
+            f"{coefficients.dtype} {coefficients.shape}."
+        )
+    _check_range(coefficients)
 
 
 def _check_range(symbols: NDArray[Any]) -> None:

@@ -4,13 +4,14 @@ What a hyper-latent will be is told in part by those of its channel around it: i
 one above and the one to the left. Distributions do not change when all signs do, so a sum below zero is
 treated as its opposite, with the symbol that is coded. All hyper-latents whose row and column have the same
 sum, a *diagonal*, have their contexts before them, and are coded together. Everything here is integers: it is
-part of the decoder. The normative text is section 10.1 of ``formats/aec.md``.
+part of the decoder. The coefficients of a chunk's post-filter, where a file has them, are coded before them
+and with tables of theirs. The normative text is section 10.1 of ``formats/aec.md``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +25,7 @@ CONTEXT_COUNT: Final = 3
 
 _SOURCE: Final = "hyper_latents"
 _CHOICE: Final = f"tables/{_SOURCE}/choice"
+_OF_FILTER: Final = f"tables/{_SOURCE}/of_filter"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +35,15 @@ class HyperTables:
     Attributes:
         tables: of the source.
         choice: uint8 (node, context, channel), 0..191: which of them.
+        of_filter: uint8 (coefficient,), 0..191: those of the coefficients of post-filters.
 
     Raises:
-        ModelError: The choice has another dtype or shape, or other numbers.
+        ModelError: A choice has another dtype or shape, or other numbers.
     """
 
     tables: Tables
     choice: NDArray[np.uint8]
+    of_filter: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
 
     def __post_init__(self) -> None:
         choice = self.choice
@@ -48,9 +52,17 @@ class HyperTables:
                 f"Expected '{_CHOICE}' as uint8 ({NODE_COUNT}, {CONTEXT_COUNT}, hyper channels). Found "
                 f"{choice.dtype} {choice.shape}. Reinstall the model."
             )
-        if not choice.size or choice.max() >= TABLE_COUNT:
-            raise ModelError(f"Expected 0..{TABLE_COUNT - 1} in '{_CHOICE}'. Reinstall the model.")
+        if self.of_filter.dtype != np.uint8 or self.of_filter.ndim != 1:
+            raise ModelError(
+                f"Expected '{_OF_FILTER}' as uint8 (coefficients,). Found {self.of_filter.dtype} "
+                f"{self.of_filter.shape}. Reinstall the model."
+            )
+        if not choice.size or max(choice.max(), self.of_filter.max(initial=0)) >= TABLE_COUNT:
+            raise ModelError(
+                f"Expected 0..{TABLE_COUNT - 1} in '{_CHOICE}' and '{_OF_FILTER}'. Reinstall the model."
+            )
         object.__setattr__(self, "choice", read_only(choice))
+        object.__setattr__(self, "of_filter", read_only(self.of_filter))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> HyperTables:
@@ -59,16 +71,23 @@ class HyperTables:
         Raises:
             ModelError: An array is missing, or breaks a rule of the class.
         """
-        return cls(Tables.from_arrays(arrays, _SOURCE, dependent=False), taken(arrays, _CHOICE))
+        tables = Tables.from_arrays(arrays, _SOURCE, dependent=False)
+        return cls(tables, taken(arrays, _CHOICE), taken(arrays, _OF_FILTER))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that :meth:`from_arrays` reads."""
-        return self.tables.to_arrays(_SOURCE, dependent=False) | {_CHOICE: self.choice}
+        choices = {_CHOICE: self.choice, _OF_FILTER: self.of_filter}
+        return self.tables.to_arrays(_SOURCE, dependent=False) | choices
 
     @property
     def channels(self) -> int:
         """Of the hyper-latents."""
         return int(self.choice.shape[2])
+
+    @property
+    def coefficients(self) -> int:
+        """Of a post-filter."""
+        return len(self.of_filter)
 
     def symbols_and_tables(
         self, z: NDArray[np.int16], level: int
@@ -100,10 +119,36 @@ class HyperTables:
 
 def symbols_and_contexts(z: NDArray[np.int16]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
     """The symbols of hyper-latents (h, w, channel), and their contexts, 0..2."""
+    _, symbols, contexts = _signs_symbols_contexts(z)
+    return symbols, contexts
+
+
+def _signs_symbols_contexts(
+    z: NDArray[np.int16],
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.intp]]:
     plane = bordered(z.shape)
     plane[1:, 1:] = z
     signs, contexts = signs_and_contexts(plane[:-1, 1:], plane[1:, :-1])
-    return signs * plane[1:, 1:], contexts
+    return signs, signs * plane[1:, 1:], contexts
+
+
+def slope_of_hyper_rate(z: NDArray[np.int16], level: int, hyper: HyperTables) -> NDArray[np.float32]:
+    """By how many bits a chunk costs more for each whole number that a hyper-latent rises, the contexts as
+    they are; for encoders.
+
+    Args:
+        z: int16 (h, w, channel).
+        level: 0..224.
+        hyper: Their tables.
+
+    Returns:
+        float32, shaped as ``z``: half of the difference between the next higher and the next lower number.
+    """
+    signs, symbols, contexts = _signs_symbols_contexts(z)
+    numbers = hyper.at_level(level)[contexts, np.arange(hyper.channels)]
+    higher, lower = (hyper.tables.cost_in_bits(symbols + move, numbers) for move in (1, -1))
+    slope: NDArray[np.float32] = (signs * (higher - lower) / 2).astype(np.float32)
+    return slope
 
 
 def signs_and_contexts(

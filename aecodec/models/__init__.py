@@ -150,6 +150,13 @@ class Model:
     def halo(self) -> Halo:
         return Halo(int(self.manifest["halo"]["analysis"]), int(self.manifest["halo"]["decoder"]))
 
+    def lambda_of_level(self, level: int) -> float:
+        """Bits that a squared error of one grey level of all colours of a pixel counts at a level 0..224, by
+        which the model was trained.
+        """
+        least, most = float(self.manifest["lambdas"]["min"]), float(self.manifest["lambdas"]["max"])
+        return float(least * (most / least) ** (level / (self.level_count - 1)))
+
     def level_of_quality(self, quality: float) -> int:
         """The level that a quality of 1 (smallest file) to 100 stands for, interpolated between whole
         qualities.

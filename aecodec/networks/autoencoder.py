@@ -147,14 +147,14 @@ class Autoencoder(keras.Model):
         """
         return _bounded_exp(self.log_gain(level_weights)), _bounded_exp(self.log_inverse_gain(level_weights))
 
-    def _hyper_latents(self, latents: Tensor, level_weights: Tensor) -> Tensor:
-        """Latents -> hyper-latents before rounding."""
+    def hyper_latents_before_rounding(self, latents: Tensor, level_weights: Tensor) -> Tensor:
+        """Latents -> hyper-latents before rounding, (batch, height/64, width/64, hyper channels) float32."""
         hyper = self.hyper_analysis(latents * self.normaliser, level_weights)
         return hyper * _bounded_exp(self.hyper_log_gain(level_weights))
 
     def hyper_latents(self, latents: Tensor, level_weights: Tensor) -> Tensor:
         """Latents -> hyper-latents (batch, height/64, width/64, hyper channels), integers in float32."""
-        return ops.floor(self._hyper_latents(latents, level_weights) + 0.5)
+        return ops.floor(self.hyper_latents_before_rounding(latents, level_weights) + 0.5)
 
     def hyper_features(self, hyper: Tensor, level_weights: Tensor) -> Tensor:
         """Rounded hyper-latents -> features that the first step of the prediction starts from."""
@@ -193,11 +193,21 @@ class Autoencoder(keras.Model):
 
         return quantise
 
-    def code(self, latents: Tensor, hyper: Tensor, level_weights: Tensor, quantise: Quantise) -> Coded:
-        """The five steps of the encoder: predict, quantise, reconstruct."""
+    def code(
+        self,
+        latents: Tensor,
+        hyper: Tensor,
+        level_weights: Tensor,
+        quantise: Quantise,
+        *,
+        through: bool = False,
+    ) -> Coded:
+        """The five steps of the encoder: predict, quantise, reconstruct; ``through``: as for
+        `ScaleNetwork.features`.
+        """
         gain, inverse = self.gains(level_weights)
         features = self.hyper_features(hyper, level_weights)
-        scale_features = self.scale_network.features(hyper, level_weights)
+        scale_features = self.scale_network.features(hyper, level_weights, through=through)
         known = residuals = None
         scaled, indices = ops.zeros_like(latents), ops.zeros_like(latents)
         for number, mask in enumerate(step_masks(latents)):
@@ -266,7 +276,7 @@ class Autoencoder(keras.Model):
     def coding_pass(
         self, latents: Tensor, hyper: Tensor, level_weights: Tensor, quantise: Quantise
     ) -> tuple[Coded, TrainingPass]:
-        """What coding these latents costs and gives, for a search over them; hyper-latents are given.
+        """What coding these latents and hyper-latents costs and gives, for a search over both.
 
         Args:
             latents: (batch, height/16, width/16, latent channels) float32, before quantisation.
@@ -274,7 +284,7 @@ class Autoencoder(keras.Model):
             level_weights: as for `encode`.
             quantise: how residuals are quantised; it may be relaxed, and has the gradient that it has.
         """
-        coded = self.code(latents, hyper, level_weights, quantise)
+        coded = self.code(latents, hyper, level_weights, quantise, through=True)
         hyper_bits = logistic_bits(hyper, self.scale_network.hyper_indices(level_weights))
         residual_bits = logistic_bits(coded.residuals, coded.indices)
         return coded, self._decoded(coded.latents, level_weights, residual_bits, hyper_bits)
@@ -294,7 +304,7 @@ class Autoencoder(keras.Model):
         residual_noise: Tensor | None,
     ) -> tuple[Coded, tuple[Tensor, Tensor]]:
         """Latents as coded, and the bits of each residual and of each hyper-latent."""
-        hyper_soft = self._hyper_latents(latents, level_weights)
+        hyper_soft = self.hyper_latents_before_rounding(latents, level_weights)
         hyper = straight_through_round(hyper_soft)
         hyper_bits = rate_in_bits(
             hyper_soft, hyper, self.scale_network.hyper_indices(level_weights), hyper_noise

@@ -34,8 +34,8 @@ def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., 
     return function
 
 
-def gradient(function: Callable[[Any], Any], at: Any) -> Any:
-    """The gradient of a scalar function of one tensor, inside of a pass that is `compiled`.
+def gradients(function: Callable[..., Any], *at: Any) -> tuple[Any, ...]:
+    """The gradients of a scalar function of tensors by each of them, inside of a pass that is `compiled`.
 
     Raises:
         MissingDependencyError: Keras runs neither on TensorFlow nor on JAX.
@@ -46,12 +46,13 @@ def gradient(function: Callable[[Any], Any], at: Any) -> Any:
 
         with tf.GradientTape() as tape:
             tape.watch(at)
-            value = function(at)
-        return tape.gradient(value, at)
+            value = function(*at)
+        return tuple(tape.gradient(value, at))
     if backend == "jax":
         import jax
 
-        return jax.grad(function)(at)
+        of_all: tuple[Any, ...] = jax.grad(function, argnums=tuple(range(len(at))))(*at)
+        return of_all
     raise MissingDependencyError(
         f"expected Keras on TensorFlow or JAX for gradients, found {backend}; set KERAS_BACKEND accordingly"
     )

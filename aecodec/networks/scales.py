@@ -266,14 +266,20 @@ class ScaleNetwork(keras.layers.Layer):
         index = straight_through_round(ops.matmul(level_weights, sixteenths) / unit)
         return leaky_clip(index, float(TABLE_COUNT - 1))[:, None, None, :]
 
-    def features(self, hyper_latents: Tensor, level_weights: Tensor) -> Tensor:
+    def features(self, hyper_latents: Tensor, level_weights: Tensor, *, through: bool = False) -> Tensor:
         """What the five steps share of the hyper-latents.
 
-        (batch, height/64, width/64, hyper channels) rounded -> (batch, height/16, width/16, feature width),
-        integers 0..255.
+        Args:
+            hyper_latents: (batch, height/64, width/64, hyper channels), rounded.
+            level_weights: (batch, nodes).
+            through: whether the gradient reaches the hyper-latents. In training it does not.
+
+        Returns:
+            (batch, height/16, width/16, feature width), integers 0..255.
         """
         limit = float(HYPER_LIMIT)
-        values = HYPER_STEP * ops.clip(ops.stop_gradient(hyper_latents), -limit, limit)
+        seen = hyper_latents if through else ops.stop_gradient(hyper_latents)
+        values = HYPER_STEP * ops.clip(seen, -limit, limit)
         for number, layer in enumerate(self.hyper_layers):
             values = layer(values, level_weights)
             if number in (2, 4):

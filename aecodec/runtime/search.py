@@ -5,9 +5,11 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from aecodec.networks.compilation import compiled
 from aecodec.networks.refinement import Slope, Task, weight_of_level
 from aecodec.runtime.keras import build_autoencoder
 
@@ -21,17 +23,28 @@ _UNIT = 8
 
 
 class LatentSlope:
-    """By how much latents should move. Threads may share it."""
+    """By how much latents and hyper-latents should move. Threads may share it."""
 
     def __init__(self, model: Model) -> None:
         self._autoencoder = build_autoencoder(model)
         self._autoencoder.scale_network.assign_integers(model.arrays)
         self._slope = Slope(self._autoencoder)
+        self._hyper_latents = compiled(self._autoencoder, self._autoencoder.hyper_latents_before_rounding)
         self._lock = Lock()
 
     def weight(self, level: int) -> float:
         """Bits that a squared error of one grey level at one pixel counts."""
         return float(weight_of_level(self._autoencoder.architecture, level))
+
+    def hyper_latents(self, latents: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+        """Hyper-latents before rounding (rows, columns, hyper channels), of latents (4 rows, 4 columns,
+        latent channels).
+        """
+        weights = np.asarray(self._autoencoder.level_weights(np.array([level])), np.float32)
+        with self._lock:
+            hyper = self._hyper_latents(latents[None], weights)
+        unrounded: NDArray[np.float32] = np.asarray(keras.ops.convert_to_numpy(hyper), np.float32)[0]
+        return unrounded
 
     def slope(
         self,
@@ -41,8 +54,9 @@ class LatentSlope:
         r: NDArray[np.int16],
         latents: NDArray[np.float32],
         level: int,
-    ) -> NDArray[np.float32]:
-        """Bits by which rate plus weighted distortion rise for each quantisation step that a latent does.
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Bits by which rate plus weighted distortion rise for each quantisation step that a latent rises,
+        and for each whole number that a hyper-latent does. The rate is that of the residuals.
 
         Args:
             pixels: (height, width, 3), RGB, 0..255; height and width are multiples of 64.
@@ -52,15 +66,17 @@ class LatentSlope:
                 are coded as.
             latents: of the residuals' shape, before quantisation.
             level: position on the rate scale, 0 to 224.
+
+        Returns:
+            Shaped as ``latents`` and ``z``.
         """
         task = Task(
             pixels=pixels[None],
             counted=counted[None, :, :, None].astype(np.float32),
-            hyper=z[None].astype(np.float32),
             residuals=r[None].astype(np.float32) / np.float32(_UNIT),
             level_weights=np.asarray(self._autoencoder.level_weights(np.array([level])), np.float32),
             weight=weight_of_level(self._autoencoder.architecture, level),
         )
         with self._lock:
-            slope: NDArray[np.float32] = self._slope(task, latents[None])[0]
-            return slope
+            of_latents, of_hyper = self._slope(task, latents[None], z[None].astype(np.float32))
+        return of_latents[0], of_hyper[0]

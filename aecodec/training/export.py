@@ -36,6 +36,7 @@ from aecodec.training.fitting import (
     tune_rounding,
 )
 from aecodec.training.folder import register, write_manifest, write_model
+from aecodec.training.post_filter import empty_basis, fit_post_filters
 from aecodec.training.reach import decoder_halo, scenes
 
 ROUNDING_STRENGTHS = (0.25, 0.5, 0.75, 1.0)
@@ -93,11 +94,14 @@ def export(
     arrays = arrays_of(model)
     with tempfile.TemporaryDirectory() as scratch:
         # What an encoder writes depends on what its tables cost, so they are fitted twice.
+        arrays |= empty_basis(architecture).to_arrays()
         plain = write_model(Path(scratch) / "plain", architecture, arrays | trial_tables(architecture))
         check_runtimes(plain, model, centres(held_out, CROP)[0])
         fitted = fit_tables(plain, training, max(crops // 3, 1))
         first = write_model(Path(scratch) / "first", architecture, arrays | fitted)
         fitted = fit_tables(first, training, max(crops, 1))
+        second = write_model(Path(scratch) / "second", architecture, arrays | fitted)
+        fitted |= fit_post_filters(second, training, max(crops // 2, 1))
         written = write_model(folder, architecture, arrays | fitted, notes)
         return _with_results(_with_measured_halo(written, training), plain, held_out)
 
