@@ -23,7 +23,7 @@ from aecodec.errors import ModelError
 from aecodec.models import Model
 from aecodec.windows import Window, intersection
 
-__all__ = ["FilterBasis", "filtered_core"]
+__all__ = ["PIXEL_CENTRE", "FilterBasis", "filtered_core", "with_border"]
 
 PIXEL_CENTRE: Final = 127.5
 """What filters take from pixels first, so that they say nothing of the mean."""
@@ -52,7 +52,7 @@ class FilterBasis:
     log_unit: _Float
 
     def __post_init__(self) -> None:
-        count = len(self.kernel)
+        count = len(np.atleast_1d(self.kernel))
         found = (self.kernel.shape[1:], self.bias.shape, self.log_unit.shape[1:])
         if found != (_TAPS, (count, 3), (count,)) or len(self.log_unit) != 8:
             raise ModelError(
@@ -66,9 +66,16 @@ class FilterBasis:
         """The basis of a model.
 
         Raises:
-            ModelError: an array is missing or damaged.
+            ModelError: an array is missing or damaged, or there is another number of filters than of their
+                coefficients' tables.
         """
-        return cls.from_arrays(model.arrays)
+        basis, tables = cls.from_arrays(model.arrays), model.entropy.hyper.coefficient_count
+        if len(basis.kernel) != tables:
+            raise ModelError(
+                f"Expected {tables} filters, as many as there are tables for their coefficients. Found "
+                f"{len(basis.kernel)}. Reinstall the model."
+            )
+        return basis
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> FilterBasis:
@@ -118,9 +125,11 @@ class FilterBasis:
         kernel = np.tensordot(weights, self.kernel, 1)
         height, width = bordered.shape[0] - 2, bordered.shape[1] - 2
         centred = bordered - np.float32(PIXEL_CENTRE)
-        result: _Float = bordered[1:-1, 1:-1] + weights @ self.bias
-        for row, column in np.ndindex(3, 3):
-            result += centred[row : row + height, column : column + width] @ kernel[row, column]
+        # What overflows in a file that no encoder wrote becomes a sample all the same.
+        with np.errstate(over="ignore", invalid="ignore"):
+            result: _Float = bordered[1:-1, 1:-1] + weights @ self.bias
+            for row, column in np.ndindex(3, 3):
+                result += centred[row : row + height, column : column + width] @ kernel[row, column]
         return result
 
 

@@ -5,9 +5,9 @@ Each chunk is searched by itself: it is coded as any other, then its latents and
 the slope of rate plus lambda times distortion (Adam: Kingma and Ba, ICLR 2015), and it is coded again. Once
 all have moved, the residuals of one step after the other are settled: those behind them are quantised anew
 whenever anything before them changes, and then stay as they were seen to be best. The best coding that was
-seen is kept, by its real bytes and real pixels, those of its post-filter. Slopes are computed part by part,
+seen is kept, by its real bytes and its filtered pixels before rounding. Slopes are computed part by part,
 which bounds memory. Beyond its chunk a part sees nothing: the prediction does not either, and of the
-synthesis that is a little wrong beside the borders of chunks.
+synthesis that is a little wrong beside the borders of chunks, where post-filters are not fitted.
 """
 
 from __future__ import annotations
@@ -52,9 +52,11 @@ HYPER_SLOPE_FLOOR = 1.0
 """The same of hyper-latents."""
 _SHARE_OF_SETTLING = 0.3
 """Of the iterations, those in which some of the steps are settled."""
-_HYPER_LIMIT = 32766
+_HYPER_LIMIT = 32767
 _HALO = 64
 """Pixels around a part that its slope takes in, beside what it is for."""
+_MARGIN = 32
+"""Pixels beside other chunks that a post-filter is not fitted to: they depend on those chunks as well."""
 _PART_SIDE = 640
 """Pixels, halo included: about 3 GB of memory while slopes are computed."""
 _Float = NDArray[np.float32]
@@ -62,7 +64,7 @@ _Float = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Refinement:
-    """How long to search, and with which model.
+    """How long to search, whether to filter, and with which model.
 
     Attributes:
         model: whose latents they are.
@@ -128,24 +130,42 @@ class Refinement:
 
 @dataclass(frozen=True, eq=False)
 class _Target:
-    """What a chunk shall look like: its pixels (height, width, 3), those beyond the picture included, and the
-    rows and columns that are the picture's.
+    """What a chunk shall look like.
+
+    Attributes:
+        pixels: float32 (height, width, 3), those beyond the picture included.
+        rows: that are the picture's.
+        columns: likewise.
+        fitted: rows and columns that are far enough from other chunks to fit a post-filter to.
+        level: of the file.
     """
 
     pixels: _Float
     rows: int
     columns: int
+    fitted: tuple[slice, slice]
     level: int
 
     @classmethod
     def of(cls, picture: Picture, header: Header, index: int) -> _Target:
         chunk = header.chunk_box(index)
         rows, columns = min(header.height - chunk.y, chunk.height), min(header.width - chunk.x, chunk.width)
-        return cls(window_pixels(picture, chunk), rows, columns, header.level)
+        fitted = (
+            _away_from_others(chunk.y, chunk.bottom, rows, header.padded_height),
+            _away_from_others(chunk.x, chunk.right, columns, header.padded_width),
+        )
+        return cls(window_pixels(picture, chunk), rows, columns, fitted, header.level)
 
     def inside(self, pixels: _Float, border: int = 0) -> _Float:
         """The picture's part of pixels with a border."""
         return pixels[: self.rows + 2 * border, : self.columns + 2 * border]
+
+
+def _away_from_others(start: int, stop: int, inside: int, end: int) -> slice:
+    """Of a chunk from start to stop, ``inside`` of which are the picture's, what lies a margin away from the
+    chunks before and after it.
+    """
+    return slice(_MARGIN if start else 0, inside if stop == end else inside - _MARGIN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,14 +175,14 @@ class _Filtered:
     Attributes:
         coded: the coding.
         data: its payloads, those of the filter included.
+        synthesised: float32 (height, width, 3), before the filter.
         pixels: float32 (rows, columns, 3), of the picture's part, filtered.
-        correction: what the filter adds to pixels, float32 (height, width, 3), 0 beyond the picture.
     """
 
     coded: CodedChunk
     data: ChunkBytes
+    synthesised: _Float
     pixels: _Float
-    correction: _Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,15 +198,24 @@ class _Judge:
         level, target = self.target.level, self.target
         pixels = self.coder.runtime.synthesise(coded.latents, level)
         bordered = target.inside(with_border(pixels), border=1)
-        statistics = FilterStatistics.of(bordered, target.inside(target.pixels))
-        weight = self.coder.model.lambda_of_level(level)
-        coefficients = self.fitting.choose(statistics, level, weight)
+        coefficients = self._coefficients(bordered)
         data = self.coder.with_filter(coded, coefficients, level)
-        corrected, correction = target.inside(pixels), np.zeros_like(pixels)
+        corrected = target.inside(pixels)
         if coefficients.any():
             corrected = self.fitting.basis.corrected(bordered, coefficients, level)
-            target.inside(correction)[...] = corrected - target.inside(pixels)
-        return _Filtered(coded, data, corrected, correction)
+        return _Filtered(coded, data, pixels, corrected)
+
+    def _coefficients(self, bordered: _Float) -> NDArray[np.int16]:
+        """Of the best filter for the picture's part of decoded pixels with a border; zeros where nothing of
+        it is far enough from other chunks.
+        """
+        (rows, columns), level = self.target.fitted, self.target.level
+        original = self.target.pixels[rows, columns]
+        if not original.size:
+            return np.zeros(self.fitting.hyper.coefficient_count, np.int16)
+        part = bordered[rows.start : rows.stop + 2, columns.start : columns.stop + 2]
+        statistics = FilterStatistics.of(part, original)
+        return self.fitting.choose(statistics, level, self.coder.model.lambda_of_level(level))
 
     def cost(self, attempt: _Filtered, weight: float) -> float:
         """Bits plus weighted distortion, of the chunk by itself."""
@@ -287,7 +316,8 @@ def _slopes(slopes: LatentSlope, judge: _Judge, attempt: _Filtered, latents: _Fl
     counted = np.zeros((height, width), np.bool_)
     counted[: target.rows, : target.columns] = True
     # The synthesis shall give what the filter makes the target of, nearly: the target less its correction.
-    pixels = target.pixels - attempt.correction
+    pixels = target.pixels.copy()
+    target.inside(pixels)[...] -= attempt.pixels - target.inside(attempt.synthesised)
     symbols = Symbols(coded.z, coded.r)
     slope, hyper_slope = np.empty_like(latents), np.empty(coded.z.shape, np.float32)
     for part in tile(whole, _HALO, side=_PART_SIDE):

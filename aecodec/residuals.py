@@ -44,7 +44,7 @@ class CodedChunk:
     Attributes:
         z: hyper-latents, int16 (h, w, hyper channels).
         r: residuals, int16 (4 * h, 4 * w, latent channels), in eighths of a quantisation step.
-        data: their bytes.
+        data: their bytes, in a file without post-filters (:meth:`ResidualCoder.with_filter`).
         latents: float32, shaped as r, as a decoder will reconstruct them.
     """
 

@@ -23,16 +23,16 @@ _KNOWN_KINDS = frozenset(int(kind) for kind in SectionKind)
 def chunk_symbols(payloads: Sequence[bytes], header: Header, index: int, entropy: EntropyModel) -> Symbols:
     """The symbols of a chunk from its first payloads; what the others would give is 0."""
     grid = _grid(header, index)
-    coefficients = empty_coefficients(header, entropy)
+    coefficients = _empty_coefficients(header, entropy)
     z, r = decode_chunk_partial(
         payloads, grid, header.level, entropy, dependent=header.dependent, coefficients=coefficients
     )
     return Symbols(z, r, coefficients)
 
 
-def empty_coefficients(header: Header, entropy: EntropyModel) -> NDArray[np.int16] | None:
+def _empty_coefficients(header: Header, entropy: EntropyModel) -> NDArray[np.int16] | None:
     """Zeros for the coefficients of a chunk's post-filter; None in a file without."""
-    return np.zeros(entropy.hyper.coefficients, np.int16) if header.filtered else None
+    return np.zeros(entropy.hyper.coefficient_count, np.int16) if header.filtered else None
 
 
 def _grid(header: Header, index: int) -> tuple[int, int]:
@@ -54,7 +54,7 @@ class ChunkDecoding:
     def __init__(self, payloads: Sequence[bytes], header: Header, index: int, entropy: EntropyModel) -> None:
         self._payloads, self._header, self._entropy = payloads, header, entropy
         self._z, self._r = empty_planes(_grid(header, index), entropy)
-        self._coefficients = empty_coefficients(header, entropy)
+        self._coefficients = _empty_coefficients(header, entropy)
         self._parts: tuple[Future[None], ...] = tuple(Future() for _ in CHUNK_KINDS)
 
     @property

@@ -138,6 +138,7 @@ def symbols(
 
     Returns:
         (z, r) for each chunk: int16 (rows, columns, hyper channels) and (4 rows, 4 columns, latent channels).
+        The coefficients of post-filters, which belong to the pixels, are left out.
 
     Raises:
         as :func:`aecodec.decode`.

@@ -1,4 +1,4 @@
-"""What the encoder's search saves: efforts against effort 0, by real files.
+"""What post-filters and the encoder's search save: efforts against effort 0, by real files.
 
 python -m bench.effort --effort 3 --pictures 4       central crops of Kodak's first pictures
 

@@ -196,6 +196,9 @@ def read_model(folder: Path) -> Model:
     demand(choice.max() < TABLES, "model", "tables/hyper_latents/choice is out of range")
     of_filter = arrays["tables/hyper_latents/of_filter"]
     demand(of_filter.dtype == np.uint8 and of_filter.ndim == 1, "model", "of_filter: dtype or shape")
+    shapes = [arrays[f"post_filter/{name}"].shape for name in ("kernel", "bias", "log_unit/rows")]
+    count = of_filter.size
+    demand(shapes == [(count, 3, 3, 3, 3), (count, 3), (8, count)], "model", "post_filter: shapes")
     demand(of_filter.max(initial=0) < TABLES, "model", "tables/hyper_latents/of_filter is out of range")
     demand(0 <= arrays["tables/first_dependent"] <= 64, "model", "tables/first_dependent is out of range")
     return Model(manifest, arrays, read_tables(arrays))
@@ -530,7 +533,8 @@ class Graph:
         for a in range(3):
             for b in range(3):
                 read = bordered[rows.start + a : rows.stop + a, columns.start + b : columns.stop + b]
-                result = result + (read - 127.5) @ kernel[a, b]
+                with np.errstate(over="ignore", invalid="ignore"):
+                    result = result + (read - 127.5) @ kernel[a, b]
         return result
 
 

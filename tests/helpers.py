@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aecodec.container import CHUNK_KINDS, Section, SectionKind, read_container, write_container
+from aecodec.entropy import encode_hyper_latents
 from aecodec.models import Model, load_model_folder, model_id_of
-from aecodec.windows import box_average
-from tests.entropy.helpers import random_entropy_arrays
+from aecodec.post_filter import FilterBasis
+from aecodec.sections import chunk_symbols
+from aecodec.windows import Symbols, box_average
+from tests.entropy.helpers import FILTER_COEFFICIENTS, random_entropy_arrays
 
 BLOCK = 16
 COEFFICIENTS = 16
@@ -23,9 +29,12 @@ FIRST_DEPENDENT = 20
 
 
 def model_arrays(seed: int = 0) -> dict[str, NDArray[Any]]:
-    """The arrays of a random entropy model, quantisation steps, and a weight of each transform."""
+    """The arrays of a random entropy model, quantisation steps, small post-filters, and a weight of each
+    transform.
+    """
     arrays = random_entropy_arrays(seed, LATENT_CHANNELS, HYPER_CHANNELS, first_dependent=FIRST_DEPENDENT)
     arrays |= quantisation_arrays(LATENT_CHANNELS)
+    arrays |= random_filter_basis(seed).to_arrays()
     arrays["synthesis/weight"] = np.arange(6, dtype=np.float16).reshape(2, 3)
     arrays["analysis/weight"] = np.ones(4, np.float16)
     return arrays
@@ -40,6 +49,21 @@ def quantisation_arrays(channels: int) -> dict[str, NDArray[Any]]:
         "encoder/log_gain/rows": -log_inverse_gain,
         "encoder/rounding_strength/rows": np.zeros((8, channels), np.float32),
     }
+
+
+def random_filter_basis(seed: int = 0, count: int = FILTER_COEFFICIENTS) -> FilterBasis:
+    """Filters that sharpen across, then down, then others at random; no tap is zero, and a coefficient of 1
+    counts the less the higher the level.
+    """
+    random = np.random.default_rng((seed, count))
+    kernel = random.normal(0, 0.05, (count, 3, 3, 3, 3))
+    kernel[:2] /= 50
+    for colour in range(3):
+        kernel[:1, 1, :, colour, colour] += [-1, 2, -1]
+        kernel[1:2, :, 1, colour, colour] += [-1, 2, -1]
+    bias = random.normal(0, 3, (count, 3)) * np.where(np.arange(count) < 2, 0.02, 1)[:, np.newaxis]
+    log_unit = random.uniform(-4.5, -4, (8, count)) - 0.1 * np.arange(8)[:, np.newaxis]
+    return FilterBasis(*(array.astype(np.float32) for array in (kernel, bias, log_unit)))
 
 
 def model_manifest(arrays: dict[str, NDArray[Any]], name: str = "fake") -> dict[str, Any]:
@@ -74,6 +98,40 @@ def write_model(folder: Path, seed: int = 0, **changes: object) -> Path:
 def fake_model(folder: Path, seed: int = 0) -> Model:
     """The model of :func:`write_model`."""
     return load_model_folder(write_model(folder / "fake", seed))
+
+
+def all_symbols(data: bytes, model: Model) -> list[Symbols]:
+    """Those of each chunk of a whole file, with the coefficients of its post-filter."""
+    container = read_container(data)
+    payloads = (
+        [container.chunk_payload(kind, index) for kind in CHUNK_KINDS]
+        for index in range(container.header.chunk_count)
+    )
+    return [
+        chunk_symbols(
+            [payload for payload in of_chunk if payload is not None], container.header, index, model.entropy
+        )
+        for index, of_chunk in enumerate(payloads)
+    ]
+
+
+def with_coefficients(data: bytes, model: Model, coefficients: Sequence[NDArray[np.int16]]) -> bytes:
+    """The same file with these post-filters of its chunks, whether it had any or not."""
+    container = read_container(data)
+    level, hyper = container.header.level, model.entropy.hyper
+    payloads = [
+        Section(SectionKind.HYPER_LATENTS, encode_hyper_latents(chunk.z, level, hyper, of_chunk))
+        for chunk, of_chunk in zip(all_symbols(data, model), coefficients, strict=True)
+    ]
+    others = [section for section in container.sections if section.kind != SectionKind.HYPER_LATENTS]
+    return write_container(replace(container.header, filtered=True), [*payloads, *others])
+
+
+def random_coefficients(count: int, seed: int = 0, most: int = 31) -> list[NDArray[np.int16]]:
+    """As many post-filters, each of its own coefficients."""
+    random = np.random.default_rng((seed, count))
+    shape = (count, FILTER_COEFFICIENTS)
+    return list(random.integers(-most, most + 1, shape).astype(np.int16))
 
 
 class CosineRuntime:

@@ -7,7 +7,8 @@ import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from aecodec import refinement
 from aecodec.codec import decode, decode_picture, encode
-from aecodec.container import CHUNK_KINDS, Header, Limits, SectionKind, read_container, read_header
+from aecodec.container import CHUNK_KINDS, Box, Header, Limits, SectionKind, read_container, read_header
 from aecodec.errors import (
     ChecksumError,
     CorruptedError,
@@ -31,10 +33,22 @@ from aecodec.errors import (
     UnsupportedError,
 )
 from aecodec.image import Picture
-from aecodec.models import Model
+from aecodec.models import Model, load_model_folder
+from aecodec.post_filter import FilterBasis, filtered_core
 from aecodec.residuals import ResidualCoder
 from aecodec.targets import peak_signal_to_noise_ratio
-from tests.helpers import CosineRuntime, fake_model, photograph
+from aecodec.windows import Window
+from tests.entropy.helpers import FILTER_COEFFICIENTS
+from tests.helpers import (
+    CosineRuntime,
+    all_symbols,
+    fake_model,
+    model_arrays,
+    photograph,
+    random_coefficients,
+    with_coefficients,
+    write_model,
+)
 
 ORIENTED = b"II*\0" + struct.pack("<IH", 8, 1) + struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + bytes(4)
 
@@ -301,6 +315,221 @@ class TestNetworks:
         whole = decode(tiny, model=tiny_model)
         part = decode(tiny, region=region, model=tiny_model)
         assert levels_apart(part, whole[y : y + height, x : x + width]) <= 1
+
+
+@pytest.fixture(scope="module")
+def filtered(picture: NDArray[np.uint8], cosine: dict[str, Any]) -> bytes:
+    return encode(picture, 90, effort=1, chunk_side=192, **cosine)
+
+
+@pytest.fixture(scope="module")
+def strong(data: bytes, cosine: dict[str, Any]) -> bytes:
+    """Filters that show: each chunk has its own, of random coefficients."""
+    return with_coefficients(data, cosine["model"], random_coefficients(12))
+
+
+@pytest.fixture(scope="module")
+def strong_pixels(strong: bytes, cosine: dict[str, Any]) -> NDArray[np.uint8]:
+    return decode(strong, **cosine)
+
+
+class TestPostFilters:
+    """Effort 1: the symbols of effort 0, and a filter for each chunk."""
+
+    def test_only_filters_are_added(
+        self, filtered: bytes, picture: NDArray[np.uint8], cosine: dict[str, Any]
+    ) -> None:
+        plain = encode(picture, 90, chunk_side=192, **cosine)
+        headers = [read_header(one) for one in (plain, filtered)]
+        assert not headers[0].filtered
+        assert headers[1] == replace(headers[0], filtered=True)
+        found = [all_symbols(one, cosine["model"]) for one in (plain, filtered)]
+        for one, other in zip(*found, strict=True):
+            assert np.array_equal(one.z, other.z)
+            assert np.array_equal(one.r, other.r)
+            assert one.coefficients is None
+        coefficients = [chunk.coefficients for chunk in found[1] if chunk.coefficients is not None]
+        assert len(coefficients) == 6
+        assert len({one.tobytes() for one in coefficients}) > 3
+
+    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("level", [0, 80, 150, 224])
+    def test_a_file_costs_no_more_than_without_them(
+        self, level: int, seed: int, cosine: dict[str, Any]
+    ) -> None:
+        source = photograph(200, 150, seed)
+        weight = cosine["model"].lambda_of_level(level)
+
+        def cost(effort: int) -> float:
+            data = encode(source, level=level, effort=effort, chunk_side=128, **cosine)
+            error = np.square(decode(data, **cosine).astype(float) - source)
+            return 8 * len(data) + weight * float(error.sum()) / 3
+
+        # Real pixels are rounded and clipped, which the choice does not see.
+        assert cost(1) <= 1.005 * cost(0)
+
+    def test_they_make_a_picture_better(
+        self, filtered: bytes, picture: NDArray[np.uint8], cosine: dict[str, Any]
+    ) -> None:
+        plain = encode(picture, 90, chunk_side=192, **cosine)
+        ratios = [peak_signal_to_noise_ratio(picture, decode(one, **cosine)) for one in (plain, filtered)]
+        assert ratios[1] > ratios[0]
+        assert len(filtered) < len(plain) + 6 * 16
+
+    def test_bytes_do_not_depend_on_jobs(
+        self, filtered: bytes, picture: NDArray[np.uint8], cosine: dict[str, Any]
+    ) -> None:
+        for options in ({}, {"jobs": 1}, {"jobs": 5}, {"window_side": 256, "jobs": 2}):
+            assert encode(picture, 90, effort=1, chunk_side=192, **options, **cosine) == filtered
+
+    def test_pixels_are_those_of_the_whole_picture_filtered(
+        self, strong: bytes, strong_pixels: NDArray[np.uint8], cosine: dict[str, Any]
+    ) -> None:
+        model, runtime = cosine["model"], cosine["runtime"]
+        header, coder = read_header(strong), ResidualCoder(model, runtime)
+        latents = np.empty((20, 28, model.latent_channels), np.float32)
+        coefficients = {}
+        for index, chunk in enumerate(all_symbols(strong, model)):
+            box = header.chunk_box(index)
+            part = slice(box.y // 16, box.bottom // 16), slice(box.x // 16, box.right // 16)
+            latents[part] = coder.reconstruct(chunk.z, chunk.r, header.level)
+            coefficients[index] = chunk.coefficients
+        whole = Box(0, 0, 448, 320)
+        synthesised = runtime.synthesise(latents, header.level)
+        pixels = filtered_core(synthesised, Window(whole, whole), header, FilterBasis.of(model), coefficients)
+        assert np.abs(strong_pixels - pixels[:300, :420].clip(0, 255)).max() < 0.51
+        assert np.abs(pixels - synthesised).mean() > 2
+
+    @pytest.mark.parametrize("options", [{"jobs": 1}, {"jobs": 5}, {"window_side": 64}, {"window_side": 192}])
+    def test_pixels_do_not_depend_on_windows_and_jobs(
+        self, strong: bytes, strong_pixels: NDArray[np.uint8], options: dict[str, Any], cosine: dict[str, Any]
+    ) -> None:
+        assert levels_apart(decode(strong, **options, **cosine), strong_pixels) <= 1
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.data())
+    def test_a_region_is_that_part_of_the_picture(
+        self, strong: bytes, strong_pixels: NDArray[np.uint8], cosine: dict[str, Any], draw: st.DataObject
+    ) -> None:
+        x, y = draw.draw(st.integers(0, 419)), draw.draw(st.integers(0, 299))
+        width, height = draw.draw(st.integers(1, 420 - x)), draw.draw(st.integers(1, 300 - y))
+        part = decode(strong, region=(x, y, width, height), window_side=256, **cosine)
+        assert levels_apart(part, strong_pixels[y : y + height, x : x + width]) <= 1
+
+    @pytest.mark.parametrize("scale", [2, 4])
+    def test_a_preview_is_the_mean_of_filtered_pixels(self, scale: int, cosine: dict[str, Any]) -> None:
+        source = photograph(300, 420).astype(np.uint16) * 128 + 10000
+        plain = encode(source, 90, chunk_side=128, **cosine)
+        data = with_coefficients(plain, cosine["model"], random_coefficients(12, most=10))
+        whole = decode(data, **cosine).astype(float)
+        assert 0 < whole.min() < whole.max() < 65535  # nothing was clipped
+        means = whole.reshape(300 // scale, scale, 420 // scale, scale, 3).mean(axis=(1, 3))
+        preview = decode(data, scale=scale, window_side=256, **cosine)
+        assert np.abs(preview - means).max() < 40
+        assert np.abs(decode(plain, scale=scale, **cosine) - means).max() > 400
+
+    @pytest.mark.parametrize("scale", [8, 16])
+    def test_a_small_preview_does_without_them(
+        self, strong: bytes, data: bytes, scale: int, cosine: dict[str, Any]
+    ) -> None:
+        assert np.array_equal(decode(strong, scale=scale, **cosine), decode(data, scale=scale, **cosine))
+
+    def test_a_truncated_file_has_them_as_far_as_it_goes(
+        self, strong: bytes, strong_pixels: NDArray[np.uint8], data: bytes, cosine: dict[str, Any]
+    ) -> None:
+        """The first sections are the hyper-latents of the chunks, with the filters."""
+        for percent in (0, 1, 2, 5, 20, 60, 99):
+            cut = max(36, len(strong) * percent // 100)
+            result = decode_picture(strong[:cut], allow_partial=True, **cosine)
+            assert result.picture.pixels.shape == (300, 420, 3)
+            assert not result.complete
+        first = 36 + 8 + len(read_container(strong).chunk_payload(SectionKind.HYPER_LATENTS, 0) or b"")
+        [one, none] = (
+            decode_picture(strong[:cut], allow_partial=True, **cosine).picture.pixels for cut in (first, 36)
+        )
+        plain = decode_picture(data[:36], allow_partial=True, **cosine).picture.pixels
+        assert np.array_equal(none, plain)
+        assert np.array_equal(one[130:, 140:], none[130:, 140:])
+        assert not np.array_equal(one[:100, :100], none[:100, :100])
+        last = decode_picture(strong[:-1], allow_partial=True, **cosine).picture.pixels
+        assert np.array_equal(last[:100, :100], strong_pixels[:100, :100])
+
+    def test_a_chunk_whose_hyper_latents_are_damaged_is_not_filtered(
+        self, strong: bytes, strong_pixels: NDArray[np.uint8], data: bytes, cosine: dict[str, Any]
+    ) -> None:
+        def without_first(whole: bytes) -> NDArray[np.uint8]:
+            payload = read_container(whole).chunk_payload(SectionKind.HYPER_LATENTS, 0)
+            assert payload
+            damaged = bytearray(whole)
+            damaged[whole.index(payload)] ^= 1
+            with pytest.raises(ChecksumError):
+                decode(bytes(damaged), **cosine)
+            result = decode_picture(bytes(damaged), allow_partial=True, **cosine)
+            assert "HYPER_LATENTS" in result.problems[0]
+            return result.picture.pixels
+
+        found = without_first(strong)
+        assert np.array_equal(found[:110, :110], without_first(data)[:110, :110])
+        assert np.array_equal(found[150:, 150:], strong_pixels[150:, 150:])
+
+    @pytest.mark.parametrize("value", [32767, -32767])
+    def test_the_largest_coefficients_give_a_picture(
+        self, value: int, data: bytes, cosine: dict[str, Any]
+    ) -> None:
+        largest = [np.full(FILTER_COEFFICIENTS, value, np.int16)] * 12
+        hostile = with_coefficients(data, cosine["model"], largest)
+        for scale in (1, 2):
+            result = decode(hostile, scale=scale, **cosine)
+            assert result.shape == (300 // scale, 420 // scale, 3)
+            assert np.mean((result == 0) | (result == 255)) > 0.8
+
+    def test_they_need_no_keras(
+        self,
+        filtered: bytes,
+        picture: NDArray[np.uint8],
+        cosine: dict[str, Any],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def refuse(model: Model) -> None:
+            raise MissingDependencyError("pip install 'aecodec[keras]'")
+
+        monkeypatch.setattr(refinement, "open_search", refuse)
+        assert encode(picture, 90, effort=1, chunk_side=192, **cosine) == filtered
+        with pytest.raises(MissingDependencyError):
+            encode(picture, 90, effort=2, chunk_side=192, **cosine)
+
+    @pytest.mark.parametrize("shape", [(1, 1), (70, 90), (64, 65, 3), (30, 200, 4)])
+    def test_pictures_of_any_kind_have_them(self, shape: tuple[int, ...], cosine: dict[str, Any]) -> None:
+        source = np.dstack((photograph(*shape[:2]), photograph(*shape[:2])[:, :, :1]))
+        source = source[:, :, 0] if len(shape) == 2 else source[:, :, : shape[2]]
+        for deep in (source, source.astype(np.uint16) * 257):
+            data = encode(deep, 80, effort=1, **cosine)
+            assert read_header(data).filtered
+            result = decode(data, **cosine)
+            assert result.shape == deep.shape
+            assert result.dtype == deep.dtype
+            assert peak_signal_to_noise_ratio(deep, result) > 20
+
+    def test_a_model_without_a_basis_is_refused(
+        self, picture: NDArray[np.uint8], cosine: dict[str, Any], tmp_path: Path
+    ) -> None:
+        folder = write_model(tmp_path / "poor")
+        kept = {name: array for name, array in model_arrays().items() if not name.startswith("post_filter/")}
+        np.savez(folder / "arrays.npz", **cast("dict[str, Any]", kept))
+        options = {"model": load_model_folder(folder), "runtime": cosine["runtime"]}
+        assert not read_header(encode(picture, 60, **options)).filtered
+        with pytest.raises(ModelError, match="post_filter/"):
+            encode(picture, 60, effort=1, **options)
+
+    def test_with_networks_too_pixels_do_not_depend_on_windows(self, tiny: bytes, tiny_model: Model) -> None:
+        strong = with_coefficients(tiny, tiny_model, random_coefficients(12))
+        whole = decode(strong, model=tiny_model)
+        assert levels_apart(whole, decode(tiny, model=tiny_model)) > 20
+        for window_side in (64, 192):
+            assert levels_apart(decode(strong, window_side=window_side, model=tiny_model), whole) <= 1
+        for x, y, width, height in ((0, 0, 1, 1), (120, 120, 150, 20), (300, 5, 120, 290)):
+            part = decode(strong, region=(x, y, width, height), model=tiny_model)
+            assert levels_apart(part, whole[y : y + height, x : x + width]) <= 1
 
 
 class CountingStream(io.BytesIO):

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -184,13 +185,11 @@ def test_every_field_of_the_header_has_its_place() -> None:
     assert data[32:] == zlib.crc32(data[:32]).to_bytes(4, "little")
 
 
-@pytest.mark.parametrize(
-    ("has_alpha", "dependent"), [(False, False), (True, False), (False, True), (True, True)]
-)
-def test_flags_have_a_bit_each(has_alpha: bool, dependent: bool) -> None:
-    head = header(has_alpha=has_alpha, dependent=dependent)
+@pytest.mark.parametrize(("has_alpha", "dependent", "filtered"), list(product((False, True), repeat=3)))
+def test_flags_have_a_bit_each(has_alpha: bool, dependent: bool, filtered: bool) -> None:
+    head = header(has_alpha=has_alpha, dependent=dependent, filtered=filtered)
     data = write_header(head)
-    assert data[9] == has_alpha + 2 * dependent
+    assert data[9] == has_alpha + 2 * dependent + 4 * filtered
     assert read_header(data) == head
 
 
@@ -412,8 +411,11 @@ def test_a_file_stopped_at_the_dos_end_of_file_is_truncated() -> None:
     [
         (8, b"\x02", UnsupportedError, "version 2; this aecodec reads version 1"),
         (8, b"\x00", UnsupportedError, "version 0"),
-        (9, b"\x04", UnsupportedError, "flags field holds 0x04"),
-        (9, b"\x83", UnsupportedError, "flags field holds 0x80"),
+        (9, b"\x08", UnsupportedError, "flags field holds 0x08"),
+        (9, b"\x10", UnsupportedError, "flags field holds 0x10"),
+        (9, b"\x20", UnsupportedError, "flags field holds 0x20"),
+        (9, b"\x44", UnsupportedError, "flags field holds 0x40"),
+        (9, b"\x87", UnsupportedError, "flags field holds 0x80"),
         (10, b"\x00", UnsupportedError, "layout"),
         (10, b"\x04", UnsupportedError, "layout"),
         (11, b"\x0a", UnsupportedError, "depth"),

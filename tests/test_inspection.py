@@ -32,11 +32,17 @@ def test_the_header_is_told_from_bytes_paths_and_files(
     info = probe(data)
     assert (info.width, info.height, info.layout, info.depth, info.has_alpha) == (130, 65, 1, 16, True)
     assert info.dependent
+    assert not info.filtered
     assert (info.level, info.chunk_side, info.model_id) == (66, 64, model.model_id.hex())
     assert (info.model, info.quality) == (None, None)
     assert info.bytes == len(data)
     assert info.bits_per_pixel == 8 * len(data) / (130 * 65)
     assert probe(path) == probe(io.BytesIO(data)) == info
+
+
+def test_post_filters_are_told(cosine: dict[str, Any]) -> None:
+    picture = photograph(40, 40)
+    assert [probe(encode(picture, effort=effort, **cosine)).filtered for effort in (0, 1)] == [False, True]
 
 
 def test_a_known_model_gives_name_and_quality(data: bytes, cosine: dict[str, Any]) -> None:

@@ -65,7 +65,14 @@ class TestTheId:
         assert model_id_of(manifest, fortran) == model_id_of(manifest, arrays)
 
     @pytest.mark.parametrize(
-        "name", ["tables/step2/frequencies", "tables/hyper_latents/choice", "synthesis/weight"]
+        "name",
+        [
+            "tables/step2/frequencies",
+            "tables/hyper_latents/choice",
+            "tables/hyper_latents/of_filter",
+            "post_filter/kernel",
+            "synthesis/weight",
+        ],
     )
     def test_it_changes_with_every_array_that_decoding_needs(self, name: str) -> None:
         arrays = model_arrays()
@@ -173,6 +180,20 @@ class TestManifests:
         assert (model.latent_channels, model.hyper_channels, model.level_count) == (48, 8, 225)
         assert model.halo == Halo(64, 64)
         assert model.folder == tmp_path / "fake"
+
+
+def test_lambda_rises_by_the_same_factor_from_level_to_level(tmp_path: Path) -> None:
+    model = load_model_folder(write_model(tmp_path / "fake", lambdas={"min": 0.001, "max": 0.4}))
+    lambdas = np.array([model.lambda_of_level(level) for level in range(225)])
+    assert lambdas[[0, -1]] == pytest.approx([0.001, 0.4])
+    assert lambdas[1:] / lambdas[:-1] == pytest.approx(400 ** (1 / 224))
+
+
+@pytest.mark.parametrize("lambdas", [None, {"min": 0.001}, {"min": 0.001, "max": "much"}])
+def test_a_manifest_without_lambdas_is_told_when_they_are_needed(lambdas: object, tmp_path: Path) -> None:
+    model = load_model_folder(write_model(tmp_path / "fake", lambdas=lambdas))
+    with pytest.raises(ModelError, match="lambdas"):
+        model.lambda_of_level(100)
 
 
 class TestQualities:

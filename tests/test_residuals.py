@@ -11,11 +11,20 @@ import pytest
 from numpy.typing import NDArray
 
 from aecodec.entropy import RESIDUAL_UNIT, Tables, decode_chunk, put_step, take_step
-from aecodec.errors import ModelError
+from aecodec.entropy.scales import STEP_COUNT
+from aecodec.errors import InputError, ModelError
 from aecodec.models import Model, load_model_folder
-from aecodec.residuals import ResidualCoder
+from aecodec.residuals import ResidualCoder, SettledSteps
 from aecodec.runtime import open_runtime
-from tests.helpers import LATENT_CHANNELS, CosineRuntime, model_arrays, photograph, write_model
+from tests.entropy.helpers import FILTER_COEFFICIENTS
+from tests.helpers import (
+    LATENT_CHANNELS,
+    CosineRuntime,
+    model_arrays,
+    photograph,
+    random_coefficients,
+    write_model,
+)
 
 DEPENDENT = pytest.mark.parametrize("dependent", [False, True])
 LEVELS = pytest.mark.parametrize("level", [0, 100, 224])
@@ -92,6 +101,60 @@ def test_residuals_are_dependent_unless_told_otherwise(coder: ResidualCoder) -> 
     latents = latents_of()
     assert coder.encode(latents, 90).data == coder.encode(latents, 90, dependent=True).data
     assert coder.encode(latents, 90).data != coder.encode(latents, 90, dependent=False).data
+
+
+@DEPENDENT
+@pytest.mark.parametrize("count", range(STEP_COUNT + 1))
+def test_settled_steps_keep_their_residuals_whatever_the_latents(
+    coder: ResidualCoder, count: int, dependent: bool
+) -> None:
+    first = coder.encode(latents_of(), 120, dependent=dependent)
+    other = latents_of(seed=1)
+    settled = SettledSteps(count, first.r)
+    coded = coder.encode(other, 120, dependent=dependent, z=first.z, settled=settled)
+    assert np.array_equal(coded.z, first.z)
+    for step in range(STEP_COUNT):
+        same = np.array_equal(take_step(coded.r, step), take_step(first.r, step))
+        assert same == (step < count)
+        assert (coded.data.residuals[step] == first.data.residuals[step]) == (step < count)
+    z, r = decode_chunk(coded.data, (3, 2), 120, coder.model.entropy, dependent=dependent)
+    assert np.array_equal(z, coded.z)
+    assert np.array_equal(r, coded.r)
+    assert np.array_equal(coder.reconstruct(z, r, 120), coded.latents)
+
+
+def test_steps_behind_the_settled_ones_are_quantised_for_what_these_predict(coder: ResidualCoder) -> None:
+    latents = latents_of()
+    first = coder.encode(latents, 120)
+    again = coder.encode(latents, 120, z=first.z, settled=SettledSteps(2, first.r))
+    assert again.data == first.data
+    altered = first.r.copy()
+    put_step(altered, 0, np.zeros_like(take_step(altered, 0)))
+    others = coder.encode(latents, 120, dependent=False, z=first.z, settled=SettledSteps(1, altered))
+    assert not take_step(others.r, 0).any()
+    errors = np.abs(others.latents - latents) / coder.step_sizes(120)
+    assert all(take_step(errors, step).max() < 0.501 for step in range(1, STEP_COUNT))
+
+
+@DEPENDENT
+def test_a_post_filter_is_added_to_the_payload_of_hyper_latents_alone(
+    coder: ResidualCoder, dependent: bool
+) -> None:
+    coded = coder.encode(latents_of(), 90, dependent=dependent)
+    for coefficients in (*random_coefficients(3), np.zeros(FILTER_COEFFICIENTS, np.int16)):
+        data = coder.with_filter(coded, coefficients, 90)
+        assert data.residuals == coded.data.residuals
+        found = np.full(FILTER_COEFFICIENTS, 9, np.int16)
+        z, r = decode_chunk(data, (3, 2), 90, coder.model.entropy, dependent=dependent, coefficients=found)
+        assert np.array_equal(z, coded.z)
+        assert np.array_equal(r, coded.r)
+        assert np.array_equal(found, coefficients)
+
+
+def test_a_post_filter_of_another_model_is_refused(coder: ResidualCoder) -> None:
+    coded = coder.encode(latents_of(), 90)
+    with pytest.raises(InputError, match="post-filter"):
+        coder.with_filter(coded, np.zeros(FILTER_COEFFICIENTS + 1, np.int16), 90)
 
 
 @DEPENDENT

@@ -237,6 +237,25 @@ class TestTheTable:
         assert np.array_equal(alpha, alpha_plane().astype(np.uint16) * 256 + 77)
 
 
+WITH_FILTERS = ("PNG gray", "PNG RGB", "PNG RGB alpha", "PNG gray 16", "PNG RGB alpha 16", "JPEG 4:2:0")
+
+
+class TestPostFilters:
+    """The same with the least effort that corrects what is decoded."""
+
+    @pytest.mark.parametrize("case", parameters([case for case in TABLE if case.name in WITH_FILTERS]))
+    def test_all_is_kept_as_without_them(self, case: Case, there_and_back: RoundTrip) -> None:
+        data = case.make()
+        plain, result = (there_and_back(data, effort=effort) for effort in (0, 1))
+        assert png_kind(result) == png_kind(plain) == (WIDTH, HEIGHT, case.depth, case.colour)
+        source = as_rgba(data)
+        ratios = [
+            peak_signal_to_noise_ratio(source[:, :, :3], as_rgba(one)[:, :, :3]) for one in (plain, result)
+        ]
+        assert ratios[1] > ratios[0] - 0.01
+        assert np.array_equal(as_rgba(result)[:, :, 3], source[:, :, 3])
+
+
 HOLDS_METADATA = ["PNG", "JPEG", "WEBP", "AVIF", "TIFF"]
 PLAIN_XMP = XMP.replace(b' tiff:Orientation="6"', b"")  # for Pillow turns by what XMP says, too
 

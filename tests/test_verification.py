@@ -23,7 +23,7 @@ from aecodec.errors import (
 from aecodec.models import Model
 from aecodec.residuals import ResidualCoder
 from aecodec.verification import symbols, symbols_hash, verify
-from tests.helpers import photograph
+from tests.helpers import all_symbols, photograph, random_coefficients, with_coefficients
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,22 @@ def test_the_hash_is_that_of_all_symbols_in_order(data: bytes, cosine_model: Mod
         digest.update(z.astype("<i2").tobytes() + r.astype("<i2").tobytes())
     for jobs in (1, 3):
         assert symbols_hash(data, model=cosine_model, jobs=jobs) == digest.hexdigest()
+
+
+def test_the_hash_covers_the_coefficients_of_post_filters(cosine: dict[str, Any]) -> None:
+    model = cosine["model"]
+    data = encode(photograph(100, 200), 30, effort=1, chunk_side=64, **cosine)
+    digest = hashlib.sha256()
+    for z, r, coefficients in all_symbols(data, model):
+        assert coefficients is not None
+        assert coefficients.dtype == np.int16
+        assert coefficients.shape == (model.entropy.hyper.coefficient_count,)
+        for integers in (z, r, coefficients):
+            digest.update(integers.astype("<i2").tobytes())
+    assert symbols_hash(data, model=model) == digest.hexdigest()
+    other = with_coefficients(data, model, random_coefficients(8))
+    assert symbols_hash(other, model=model) != digest.hexdigest()
+    assert verify(data, model=model).symbols_hash == digest.hexdigest()
 
 
 def test_the_symbols_are_those_of_the_encoder(cosine: dict[str, Any]) -> None:

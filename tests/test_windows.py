@@ -121,6 +121,13 @@ def test_symbols_of_a_part_are_views() -> None:
     part.r[...] = 1
     assert r[8:12, 4:16].all()
     assert r.sum() == part.r.size
+    assert part.coefficients is None
+
+
+def test_symbols_of_a_part_have_the_post_filter_of_the_whole() -> None:
+    z, r, coefficients = np.zeros((3, 4, 2)), np.zeros((12, 16, 3)), np.array([3, -1])
+    whole = Symbols(*(part.astype(np.int16) for part in (z, r, coefficients)))
+    assert whole.crop(Box(0, 0, 256, 192), Box(64, 0, 64, 128)).coefficients is whole.coefficients
 
 
 def test_every_chunk_has_one_first_and_one_last_use_in_that_order() -> None:
@@ -156,6 +163,14 @@ def test_a_region_outside_of_the_picture_is_refused(region: tuple[int, int, int,
 def test_a_scale_that_is_not_offered_is_refused(scale: int) -> None:
     with pytest.raises(InputError, match="scale"):
         View.of(header(10, 5), None, scale)
+
+
+def test_a_core_has_its_part_of_the_hyper_latents_of_a_reach() -> None:
+    z = np.arange(3 * 5 * 2, dtype=np.int16).reshape(3, 5, 2)
+    window = Window(Box(128, 64, 192, 64), Box(64, 0, 320, 192))
+    assert np.array_equal(window.crop_hyper_latents(z), z[1:2, 1:4])
+    window.crop_hyper_latents(z)[...] = -1
+    assert np.count_nonzero(z == -1) == 6
 
 
 def test_a_nearer_window_keeps_its_core_and_what_it_can_of_the_halo() -> None:

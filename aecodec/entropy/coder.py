@@ -82,6 +82,7 @@ def encode_hyper_latents(
     _push(stack, symbols[order], numbers[order], diagonals[order], hyper.tables)
     if coefficients is not None:
         _check_coefficients(coefficients, hyper)
+        _check_range(coefficients)
         order = _widest_first(hyper.of_filter)
         one_group = np.zeros(len(order), np.intp)
         _push(stack, coefficients[order].astype(np.int32), hyper.of_filter[order], one_group, hyper.tables)
@@ -439,12 +440,11 @@ def _check_symbols(symbols: NDArray[Any], indices: NDArray[Any]) -> None:
 
 
 def _check_coefficients(coefficients: NDArray[np.int16], hyper: HyperTables) -> None:
-    if coefficients.dtype != np.int16 or coefficients.shape != (hyper.coefficients,):
+    if coefficients.dtype != np.int16 or coefficients.shape != (hyper.coefficient_count,):
         raise InputError(
-            f"Expected the coefficients of a post-filter as int16 ({hyper.coefficients},). Received "
+            f"Expected the coefficients of a post-filter as int16 ({hyper.coefficient_count},). Received "
             f"{coefficients.dtype} {coefficients.shape}."
         )
-    _check_range(coefficients)
 
 
 def _check_range(symbols: NDArray[Any]) -> None:

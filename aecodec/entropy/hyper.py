@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecodec.entropy.scales import NODE_COUNT, checked_level
-from aecodec.entropy.tables import TABLE_COUNT, Tables, read_only, taken
+from aecodec.entropy.tables import MAX_SYMBOL, TABLE_COUNT, Tables, read_only, taken
 from aecodec.errors import InputError, ModelError
 
 CONTEXT_COUNT: Final = 3
@@ -85,7 +85,7 @@ class HyperTables:
         return int(self.choice.shape[2])
 
     @property
-    def coefficients(self) -> int:
+    def coefficient_count(self) -> int:
         """Of a post-filter."""
         return len(self.of_filter)
 
@@ -146,7 +146,8 @@ def slope_of_hyper_rate(z: NDArray[np.int16], level: int, hyper: HyperTables) ->
     """
     signs, symbols, contexts = _signs_symbols_contexts(z)
     numbers = hyper.at_level(level)[contexts, np.arange(hyper.channels)]
-    higher, lower = (hyper.tables.cost_in_bits(symbols + move, numbers) for move in (1, -1))
+    neighbours = (np.clip(symbols + move, -MAX_SYMBOL, MAX_SYMBOL) for move in (1, -1))
+    higher, lower = (hyper.tables.cost_in_bits(neighbour, numbers) for neighbour in neighbours)
     slope: NDArray[np.float32] = (signs * (higher - lower) / 2).astype(np.float32)
     return slope
 

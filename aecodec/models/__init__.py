@@ -153,8 +153,17 @@ class Model:
     def lambda_of_level(self, level: int) -> float:
         """Bits that a squared error of one grey level of all colours of a pixel counts at a level 0..224, by
         which the model was trained.
+
+        Raises:
+            ModelError: the manifest does not tell.
         """
-        least, most = float(self.manifest["lambdas"]["min"]), float(self.manifest["lambdas"]["max"])
+        try:
+            least, most = (float(self.manifest["lambdas"][name]) for name in ("min", "max"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"Expected the lambdas of the model {self.name} in {self.folder / MANIFEST_FILE}, found none "
+                f"({error}): reinstall the model"
+            ) from error
         return float(least * (most / least) ** (level / (self.level_count - 1)))
 
     def level_of_quality(self, quality: float) -> int:

@@ -47,6 +47,7 @@ class Slope:
     def __init__(self, model: Autoencoder) -> None:
         self.model = model
         self._slope = compiled(model, self._slope_pass)
+        self._hyper_latents = compiled(model, model.hyper_latents_before_rounding)
 
     def __call__(
         self, task: Task, latents: Tensor, hyper: Tensor
@@ -64,6 +65,10 @@ class Slope:
         """
         of_latents, of_hyper = self._slope(*task, latents, hyper)
         return np.asarray(ops.convert_to_numpy(of_latents)), np.asarray(ops.convert_to_numpy(of_hyper))
+
+    def hyper_latents(self, latents: Tensor, level_weights: Tensor) -> NDArray[np.float32]:
+        """What the search for hyper-latents starts from: `Autoencoder.hyper_latents_before_rounding`."""
+        return np.asarray(ops.convert_to_numpy(self._hyper_latents(latents, level_weights)), np.float32)
 
     def _slope_pass(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         *given, latents, hyper = tensors

@@ -119,7 +119,8 @@ def open_runtime(name: str, model: Model) -> Runtime:
 
 @lru_cache(maxsize=2)
 def open_search(model: Model) -> LatentSlope:
-    """The slopes that a search for better latents needs, in Keras; the same object again for the same model.
+    """The slopes that a search for better latents and hyper-latents needs, in Keras; the same object again
+    for the same model.
 
     Raises:
         MissingDependencyError: Keras, or a backend that it computes gradients on, is not installed.

@@ -5,11 +5,9 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from aecodec.networks.compilation import compiled
 from aecodec.networks.refinement import Slope, Task, weight_of_level
 from aecodec.runtime.keras import build_autoencoder
 
@@ -29,7 +27,6 @@ class LatentSlope:
         self._autoencoder = build_autoencoder(model)
         self._autoencoder.scale_network.assign_integers(model.arrays)
         self._slope = Slope(self._autoencoder)
-        self._hyper_latents = compiled(self._autoencoder, self._autoencoder.hyper_latents_before_rounding)
         self._lock = Lock()
 
     def weight(self, level: int) -> float:
@@ -42,8 +39,7 @@ class LatentSlope:
         """
         weights = np.asarray(self._autoencoder.level_weights(np.array([level])), np.float32)
         with self._lock:
-            hyper = self._hyper_latents(latents[None], weights)
-        unrounded: NDArray[np.float32] = np.asarray(keras.ops.convert_to_numpy(hyper), np.float32)[0]
+            unrounded: NDArray[np.float32] = self._slope.hyper_latents(latents[None], weights)[0]
         return unrounded
 
     def slope(

@@ -330,9 +330,11 @@ def model_graphs(architecture: Architecture) -> dict[str, Graph]:
 
 
 def synthesis_halo(architecture: Architecture) -> int:
-    """Pixels, a multiple of 16, beyond which nothing reaches into a rectangle of the synthesis."""
+    """Pixels, a multiple of 16, beyond which nothing reaches into a rectangle of the synthesis, filtered."""
     return _reach(
-        0, (8, architecture.synthesis_eighth_blocks), (PATCH, architecture.synthesis_sixteenth_blocks)
+        _POST_FILTER,
+        (8, architecture.synthesis_eighth_blocks),
+        (PATCH, architecture.synthesis_sixteenth_blocks),
     )
 
 
@@ -346,13 +348,17 @@ def halos(architecture: Architecture) -> dict[str, int]:
         0, (PATCH, a.analysis_sixteenth_blocks), (8, a.analysis_eighth_blocks), (HYPER_PATCH, 0)
     )
     decoder = _reach(
-        0,
+        _POST_FILTER,
         (8, a.synthesis_eighth_blocks),
         (PATCH, a.synthesis_sixteenth_blocks + a.prediction_blocks * STEPS + 1),
         (32, 1),
         (HYPER_PATCH, 0),
     )
     return {"analysis": analysis, "decoder": decoder}
+
+
+_POST_FILTER = 1
+"""Pixels that a post-filter looks further than the synthesis."""
 
 
 def _reach(start: int, *stages: tuple[int, int]) -> int:

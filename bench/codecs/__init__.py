@@ -37,6 +37,7 @@ def all_codecs() -> tuple[Codec, ...]:
         JpegXl(name="jpegxl-9", label="JPEG XL, effort 9", effort=9),
         Heic(),
         Heic(name="heic-444", label="HEIC 4:4:4 (x265)", chroma=444),
+        Aecodec(name="aecodec-effort-1", label="aecodec, effort 1", effort=1, extra=True),
         Aecodec(name="aecodec-effort-2", label="aecodec, effort 2", effort=2, slow=True, extra=True),
         Aecodec(name="aecodec-effort-4", label="aecodec, effort 4", effort=4, slow=True, extra=True),
         Vvc(),

@@ -243,6 +243,25 @@ def test_info_tells_what_the_headers_say(packed: Path, capsys: pytest.CaptureFix
         assert expected in text
 
 
+def test_info_tells_whether_chunks_have_post_filters(
+    picture: Path, report_of: ReportOf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = str(picture.with_suffix(".aec"))
+    for effort, row in ((0, "none"), (1, "one for each chunk")):
+        assert run(["compress", "--force", "--quiet", "--effort", str(effort), str(picture)]) == 0
+        assert run(["info", packed]) == 0
+        [line] = [line for line in capsys.readouterr().out.splitlines() if "post-filter" in line]
+        assert line.split("post-filter")[1].strip() == row
+        assert report_of("info", packed)["files"][0]["filtered"] is (effort > 0)
+
+
+def test_a_picture_of_effort_1_comes_back(picture: Path, tmp_path: Path) -> None:
+    assert run(["compress", "--effort", "1", str(picture)]) == 0
+    assert run(["decompress", str(picture.with_suffix(".aec")), "-o", str(tmp_path / "back.png")]) == 0
+    source, result = (np.asarray(Image.open(path)) for path in (picture, tmp_path / "back.png"))
+    assert np.abs(source.astype(int) - result).mean() < 6
+
+
 def test_info_as_json_has_the_sections_and_their_bytes(packed: Path, report_of: ReportOf) -> None:
     (entry,) = report_of("info", str(packed))["files"]
     assert entry["bytes_before"] == packed.stat().st_size

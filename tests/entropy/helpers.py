@@ -29,6 +29,8 @@ from aecodec.entropy.scales import STEP_COUNT
 
 Arrays = dict[str, NDArray[Any]]
 
+FILTER_COEFFICIENTS = 5
+
 
 def random_entropy_model(
     seed: int = 0, latent_channels: int = 16, hyper_channels: int = 6, **widths: int
@@ -72,7 +74,7 @@ def random_entropy_arrays(
 
 def random_hyper_tables(seed: int = 0, channels: int = 6) -> HyperTables:
     """Tables of hyper-latents, wide ones last, no two alike and none symmetric but the narrowest, and any of
-    them for each channel.
+    them for each channel and for each coefficient of a post-filter.
     """
     random = np.random.default_rng((seed, channels))
     half_widths = np.arange(TABLE_COUNT) // 16
@@ -82,7 +84,8 @@ def random_hyper_tables(seed: int = 0, channels: int = 6) -> HyperTables:
         weights = 2.0 ** (-8 * magnitudes / (half + 1)) * random.uniform(0.2, 1, 2 * half + 2)
         frequencies.append(integer_frequencies(weights))
     choice = random.integers(0, TABLE_COUNT, (8, CONTEXT_COUNT, channels)).astype(np.uint8)
-    return HyperTables(Tables(half_widths.astype(np.int16), np.concatenate(frequencies)), choice)
+    of_filter = random.integers(0, TABLE_COUNT, FILTER_COEFFICIENTS).astype(np.uint8)
+    return HyperTables(Tables(half_widths.astype(np.int16), np.concatenate(frequencies)), choice, of_filter)
 
 
 def one_group(indices: NDArray[Any] | list[int], tables: Tables) -> HyperTables:

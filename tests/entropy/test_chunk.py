@@ -26,6 +26,7 @@ from aecodec.entropy import (
 from aecodec.errors import CorruptedError, InputError, ModelError
 from tests.entropy import reference
 from tests.entropy.helpers import (
+    FILTER_COEFFICIENTS,
     Arrays,
     random_dependent_symbols,
     random_entropy_arrays,
@@ -198,15 +199,32 @@ def test_a_step_can_be_chosen_when_its_table_indices_are_known(dependent: bool) 
         assert indices.shape == (residuals.size,)
         put_step(found, step, residuals)
         payloads.append(encoder.payload(step, indices, residuals.ravel()))
-    assert encoder.result(payloads) == encode_chunk(z, r, 200, MODEL, dependent=dependent)
+    assert tuple(payloads) == encode_chunk(z, r, 200, MODEL, dependent=dependent).residuals
 
 
-@pytest.mark.parametrize("count", [0, 4, 6])
-def test_a_chunk_has_the_payloads_of_five_steps(count: int) -> None:
-    z, _ = random_symbols(3, MODEL)
-    encoder = ChunkEncoder(z, 200, MODEL, dependent=False)
-    with pytest.raises(InputError, match=f"5 steps. Received {count}"):
-        encoder.result([b""] * count)
+@DEPENDENT
+@given(st.integers(0, 10**6), st.integers(0, 224))
+@settings(max_examples=20)
+def test_the_coefficients_of_a_post_filter_come_back(dependent: bool, seed: int, level: int) -> None:
+    z, r = symbols_of(seed, dependent, level)
+    coefficients = np.random.default_rng(seed).integers(-40, 41, FILTER_COEFFICIENTS).astype(np.int16)
+    data = encode_chunk(z, r, level, MODEL, dependent=dependent, coefficients=coefficients)
+    assert data.residuals == encode_chunk(z, r, level, MODEL, dependent=dependent).residuals
+    found = np.zeros_like(coefficients)
+    decoded = decode_chunk(data, z.shape[:2], level, MODEL, dependent=dependent, coefficients=found)
+    assert np.array_equal(decoded[0], z)
+    assert np.array_equal(decoded[1], r)
+    assert np.array_equal(found, coefficients)
+
+
+def test_coefficients_whose_payload_is_missing_stay_as_they_are() -> None:
+    found = np.array([1, 2, 3, 4, 5], np.int16)
+    decode_chunk_partial([], (2, 3), 100, MODEL, dependent=True, coefficients=found)
+    assert found.tolist() == [1, 2, 3, 4, 5]
+    z, r = random_symbols(0, MODEL)
+    first, *_ = encode_chunk(z, r, 100, MODEL, dependent=False, coefficients=-found)
+    decode_chunk_partial([first], (2, 3), 100, MODEL, dependent=True, coefficients=found)
+    assert found.tolist() == [-1, -2, -3, -4, -5]
 
 
 @DEPENDENT

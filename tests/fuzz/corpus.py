@@ -27,6 +27,8 @@ def pictures() -> list[tuple[Picture, dict[str, Any]]]:
         (picture_from_array(np.dstack((photo[:40, :30], opacity[:40, :30].astype(np.uint8)))), {"level": 20}),
         (picture_from_array(np.dstack((deep[:9, :70], opacity[:9, :70])), **metadata), {"level": 190}),
         (picture_from_array(np.zeros((50, 64, 3), np.uint8)), {"level": 96}),
+        (picture_from_array(photo), {"level": 150, "chunk_side": 64, "effort": 1}),
+        (picture_from_array(deep[:70, :50, :1]), {"level": 5, "effort": 1}),
     ]
 
 

@@ -166,8 +166,10 @@ def _reference_result(data: bytes, model: Any) -> tuple[str, Any]:
     for number, (i, j) in enumerate(header.boxes):
         h, w = i.stop - i.start, j.stop - j.start
         stacks = [decoder.Stack(sections[kind][number]) for kind in decoder.CHUNK_KINDS]
-        for plane in decoder.decode_chunk(stacks, h, w, model, header.level, header.is_dependent):
-            digest.update(plane.astype("<i2").tobytes())
+        filters = [decoder.decode_coefficients(stacks[0], model)] if header.is_filtered else []
+        symbols = decoder.decode_chunk(stacks, h, w, model, header.level, header.is_dependent)
+        for integers in (*symbols, *filters):
+            digest.update(integers.astype("<i2").tobytes())
     return digest.hexdigest(), alpha
 
 

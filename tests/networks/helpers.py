@@ -24,7 +24,7 @@ from aecodec.networks.weights import arrays_of
 from aecodec.training.data import PictureSet, draw_patches
 from aecodec.training.fitting import trial_tables
 from aecodec.training.folder import write_model
-from tests.helpers import photograph
+from tests.helpers import photograph, random_filter_basis
 
 TINY = PRESETS["tiny"]
 ROOT = Path(__file__).parents[2]
@@ -89,8 +89,10 @@ def random_symbols(
 
 
 def write_tiny_model(folder: Path) -> Model:
-    """Write :func:`tiny_autoencoder` as a model folder, with the tables of a trial."""
-    arrays = arrays_of(tiny_autoencoder()) | trial_tables(TINY)
+    """Write :func:`tiny_autoencoder` as a model folder, with the tables of a trial and random filters."""
+    basis = random_filter_basis()
+    arrays = arrays_of(tiny_autoencoder()) | trial_tables(TINY) | basis.to_arrays()
+    arrays["tables/hyper_latents/of_filter"] = np.zeros(len(basis.kernel), np.uint8)
     return write_model(folder, TINY, arrays, {"data": "synthetic"})
 
 

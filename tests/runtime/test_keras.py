@@ -82,11 +82,12 @@ def test_a_file_holds_the_same_symbols_for_every_runtime(
             assert np.array_equal(parsed[1], r)
 
 
-def test_a_file_of_one_runtime_opens_with_the_other(tiny_model: Model) -> None:
+@pytest.mark.parametrize("effort", [0, 1])
+def test_a_file_of_one_runtime_opens_with_the_other(effort: int, tiny_model: Model) -> None:
     picture = photograph(100, 150)
     pictures = {}
     for writer in ("onnx", "keras"):
-        data = encode(picture, 70, model=tiny_model, runtime=writer)
+        data = encode(picture, 70, effort=effort, model=tiny_model, runtime=writer)
         for reader in ("onnx", "keras"):
             pictures[writer, reader] = decode(data, model=tiny_model, runtime=reader)
         ours, theirs = (pictures[writer, reader].astype(int) for reader in ("onnx", "keras"))

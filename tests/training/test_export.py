@@ -17,10 +17,12 @@ pytest.importorskip("tensorflow", reason="the steps are taken by TensorFlow")
 pytest.importorskip("onnx", reason="export builds ONNX graphs")
 
 from aecodec.codec import decode, encode
+from aecodec.container import read_header
 from aecodec.errors import InputError, ModelError
 from aecodec.models import Model, load_model_folder, read_registry
 from aecodec.networks.architecture import PRESETS
 from aecodec.networks.scales import IntegerPointwise
+from aecodec.post_filter import FilterBasis
 from aecodec.training import export as export_module
 from aecodec.training import run as run_module
 from aecodec.training.checkpoint import part, read_checkpoint
@@ -106,6 +108,19 @@ def test_the_manifest_accounts_for_training_and_results(loop: Loop) -> None:
     assert [row["level"] for row in rows] == [0, 32, 64, 96, 128, 160, 192, 224]
     assert [row["psnr"] for row in rows] == sorted(row["psnr"] for row in rows)
     assert set(np.unique(loop.model.arrays["encoder/rounding_strength/rows"])) <= {0.25, 0.5, 0.75, 1.0}
+
+
+def test_the_model_has_post_filters(loop: Loop) -> None:
+    basis, hyper = FilterBasis.of(loop.model), loop.model.entropy.hyper
+    assert len(basis.kernel) == hyper.coefficient_count == 2  # half of the crops
+    assert np.isfinite(basis.kernel).all()
+    picture = photograph(150, 100, seed=9)
+    files = [encode(picture, 50, effort=effort, model=loop.model) for effort in (0, 1)]
+    errors = [np.square(decode(data, model=loop.model).astype(float) - picture).sum() for data in files]
+    assert read_header(files[1]).filtered
+    weight = loop.model.lambda_of_level(read_header(files[1]).level) / 3
+    costs = [8 * len(data) + weight * float(error) for data, error in zip(files, errors, strict=True)]
+    assert costs[1] < 1.005 * costs[0]
 
 
 def test_the_model_is_registered_as_the_default(loop: Loop) -> None:
