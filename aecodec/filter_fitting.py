@@ -35,7 +35,7 @@ around it, and a constant. Differences tell smooth pictures better than pixels, 
 CONSTANT: Final = 50.0
 _PAIRS: Final = ((0, 1), (1, 0), (1, 1), (1, -1))
 _SWEEPS: Final = 8
-_BAND: Final = 1 << 15
+_BAND: Final = 1 << 13
 """Pixels whose terms are made at once: they fit into a core's cache."""
 _Float = NDArray[np.float64]
 
@@ -67,30 +67,33 @@ class FilterStatistics:
         rows = max(_BAND // max(width, 1), 1)
         for top in range(0, height, rows):
             band = bordered[top : min(top + rows, height) + 2]
-            terms = _terms(band - np.float32(PIXEL_CENTRE))
+            terms = _terms(np.ascontiguousarray(band.transpose(2, 0, 1)) - np.float32(PIXEL_CENTRE))
             error = (original[top : top + rows] - band[1:-1, 1:-1]).reshape(-1, 3)
-            products += terms.T @ terms
-            errors += terms.T @ error
+            products += terms @ terms.T
+            errors += terms @ error
         energy = float(np.square(original - bordered[1:-1, 1:-1]).sum(dtype=np.float64))
         return cls(products, errors, energy)
 
 
 def _terms(centred: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(pixels, term) of pixels around 0, (height + 2, width + 2, 3)."""
-    height, width = centred.shape[0] - 2, centred.shape[1] - 2
+    """(term, pixel) of pixels around 0, (3, height + 2, width + 2)."""
+    height, width = centred.shape[1] - 2, centred.shape[2] - 2
 
     def moved(row: int, column: int) -> NDArray[np.float32]:
-        return centred[1 + row : 1 + row + height, 1 + column : 1 + column + width]
+        return centred[:, 1 + row : 1 + row + height, 1 + column : 1 + column + width]
 
     middle = moved(0, 0)
-    terms = np.empty((height, width, TERMS), np.float32)
-    terms[..., :3] = middle
+    twice = 2 * middle
+    terms = np.empty((TERMS, height, width), np.float32)
+    terms[:3] = middle
     for number, (row, column) in enumerate(_PAIRS):
         after, before = moved(row, column), moved(-row, -column)
-        terms[..., 3 + 3 * number : 6 + 3 * number] = after + before - 2 * middle
-        terms[..., 15 + 3 * number : 18 + 3 * number] = after - before
-    terms[..., -1] = CONSTANT
-    return terms.reshape(-1, TERMS)
+        total = terms[3 + 3 * number : 6 + 3 * number]
+        np.add(after, before, out=total)
+        total -= twice
+        np.subtract(after, before, out=terms[15 + 3 * number : 18 + 3 * number])
+    terms[-1] = CONSTANT
+    return terms.reshape(TERMS, -1)
 
 
 def taps_of_terms(weights: _Float) -> tuple[_Float, _Float]:
