@@ -132,7 +132,9 @@ def rate_distortion_blocks(image_set: ImageSet, drawn: list[plots.Plot]) -> list
 
 
 def _main_plot(image_set: ImageSet, drawn: list[plots.Plot]) -> list[Block]:
-    chosen = [*image_set.judged(), *filter(None, map(image_set.find, MAIN_PLOT))]
+    plain = image_set.find("aecodec")
+    own = image_set.judged() if plain is None else [plain]  # what is near to it would hide it
+    chosen = [*own, *filter(None, map(image_set.find, MAIN_PLOT))]
     more = list(filter(None, map(image_set.find_published, MAIN_PLOT_PUBLISHED)))
     chosen = [result for result in chosen if "psnr-rgb" in result.averages]
     if not chosen:
