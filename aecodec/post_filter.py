@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from aecodec.container import Box, Header
 from aecodec.errors import ModelError
+from aecodec.levels import at_level, gain_of
 from aecodec.models import Model
 from aecodec.windows import Window, intersection
 
@@ -29,7 +30,6 @@ PIXEL_CENTRE: Final = 127.5
 """What filters take from pixels first, so that they say nothing of the mean."""
 _LEVELS_PER_NODE: Final = 32
 _TAPS: Final = (3, 3, 3, 3)
-_LOG_LIMIT: Final = 12.0
 _Float = NDArray[np.float32]
 
 
@@ -103,12 +103,7 @@ class FilterBasis:
 
     def units(self, level: int) -> _Float:
         """(coefficient,): what a coefficient of 1 counts at a level 0..224, interpolated between nodes."""
-        node, sublevel = divmod(level, _LEVELS_PER_NODE)
-        fraction = np.float32(sublevel / _LEVELS_PER_NODE)
-        upper = self.log_unit[min(node + 1, len(self.log_unit) - 1)]
-        log_units = (1 - fraction) * self.log_unit[node] + fraction * upper
-        units: _Float = np.exp(np.clip(log_units, -_LOG_LIMIT, _LOG_LIMIT))
-        return units
+        return gain_of(at_level(self.log_unit, level, _LEVELS_PER_NODE))
 
     def corrected(self, bordered: _Float, coefficients: NDArray[np.int16], level: int) -> _Float:
         """Filter a rectangle of decoded pixels.

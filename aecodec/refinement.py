@@ -175,14 +175,30 @@ class _Filtered:
     Attributes:
         coded: the coding.
         data: its payloads, those of the filter included.
-        synthesised: float32 (height, width, 3), before the filter.
-        pixels: float32 (rows, columns, 3), of the picture's part, filtered.
+        bordered: float32 (rows + 2, columns + 2, 3), the picture's part before the filter, and pixels beside.
+        coefficients: int16 (coefficient,), of the filter.
+        basis: that they belong to.
+        level: of the file.
     """
 
     coded: CodedChunk
     data: ChunkBytes
-    synthesised: _Float
-    pixels: _Float
+    bordered: _Float
+    coefficients: NDArray[np.int16]
+    basis: FilterBasis
+    level: int
+
+    @property
+    def synthesised(self) -> _Float:
+        """(rows, columns, 3): the picture's part before the filter."""
+        return self.bordered[1:-1, 1:-1]
+
+    @cached_property
+    def pixels(self) -> _Float:
+        """(rows, columns, 3): the picture's part, filtered."""
+        if not self.coefficients.any():
+            return self.synthesised
+        return self.basis.corrected(self.bordered, self.coefficients, self.level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,10 +216,7 @@ class _Judge:
         bordered = target.inside(with_border(pixels), border=1)
         coefficients = self._coefficients(bordered)
         data = self.coder.with_filter(coded, coefficients, level)
-        corrected = target.inside(pixels)
-        if coefficients.any():
-            corrected = self.fitting.basis.corrected(bordered, coefficients, level)
-        return _Filtered(coded, data, pixels, corrected)
+        return _Filtered(coded, data, bordered, coefficients, self.fitting.basis, level)
 
     def _coefficients(self, bordered: _Float) -> NDArray[np.int16]:
         """Of the best filter for the picture's part of decoded pixels with a border; zeros where nothing of
@@ -261,7 +274,8 @@ class _Search:
             slope, hyper_slope = _slopes(self._slopes, self._judge, attempt, latents)
             latents = latents - self._step * of_latents.move(slope)
             if not settled:
-                hyper = hyper - of_hyper.move(hyper_slope)
+                of_rate = slope_of_hyper_rate(attempt.coded.z, self._level, self._judge.fitting.hyper)
+                hyper = hyper - of_hyper.move(hyper_slope + of_rate)
                 z = np.clip(np.floor(hyper + np.float32(0.5)), -_HYPER_LIMIT, _HYPER_LIMIT).astype(np.int16)
             coded = self._judge.coder.encode(latents, self._level, z=z, settled=fixed)
             attempt = self._judge.filtered(coded)
@@ -309,7 +323,7 @@ class _Descent:
 
 
 def _slopes(slopes: LatentSlope, judge: _Judge, attempt: _Filtered, latents: _Float) -> tuple[_Float, _Float]:
-    """Of latents and hyper-latents of the chunk, put together from its parts."""
+    """Of latents and hyper-latents of the chunk, put together from its parts; the rate is the residuals'."""
     target, coded = judge.target, attempt.coded
     height, width, _ = target.pixels.shape
     whole = Box(0, 0, width, height)
@@ -317,7 +331,7 @@ def _slopes(slopes: LatentSlope, judge: _Judge, attempt: _Filtered, latents: _Fl
     counted[: target.rows, : target.columns] = True
     # The synthesis shall give what the filter makes the target of, nearly: the target less its correction.
     pixels = target.pixels.copy()
-    target.inside(pixels)[...] -= attempt.pixels - target.inside(attempt.synthesised)
+    target.inside(pixels)[...] -= attempt.pixels - attempt.synthesised
     symbols = Symbols(coded.z, coded.r)
     slope, hyper_slope = np.empty_like(latents), np.empty(coded.z.shape, np.float32)
     for part in tile(whole, _HALO, side=_PART_SIDE):
@@ -334,5 +348,4 @@ def _slopes(slopes: LatentSlope, judge: _Judge, attempt: _Filtered, latents: _Fl
         core = Window(part.core, whole)
         core.crop_latents(slope)[...] = part.crop_latents(found)
         core.crop_hyper_latents(hyper_slope)[...] = part.crop_hyper_latents(hyper_found)
-    of_rate = slope_of_hyper_rate(coded.z, target.level, judge.coder.model.entropy.hyper)
-    return slope, hyper_slope + of_rate
+    return slope, hyper_slope

@@ -26,13 +26,13 @@ from aecodec.entropy import (
 )
 from aecodec.entropy.scales import STEP_COUNT
 from aecodec.errors import ModelError
+from aecodec.levels import at_level, gain_of
 from aecodec.models import Model
 from aecodec.quantisation import Quantiser
 from aecodec.runtime import Runtime
 
 __all__ = ["CodedChunk", "ResidualCoder", "SettledSteps"]
 
-_LOG_GAIN_LIMIT = 12.0
 _HYPER_CELL = 4  # positions of latents along each side of one of hyper-latents
 _Float = NDArray[np.float32]
 
@@ -102,7 +102,7 @@ class ResidualCoder:
         """
         z = self.hyper_latents(latents, level) if z is None else z
         quantiser_of = _dependent_quantiser if dependent else _plain_quantiser
-        gain = _gain_of(self._at_level("encoder/log_gain", level))
+        gain = gain_of(self._at_level("encoder/log_gain", level))
         strength = self._at_level("encoder/rounding_strength", level)
         r, reconstructed = np.zeros(latents.shape, np.int16), np.zeros(latents.shape, np.float32)
         with ThreadPoolExecutor(2, thread_name_prefix="aecodec-chunk") as pool:
@@ -148,7 +148,7 @@ class ResidualCoder:
 
     def step_sizes(self, level: int) -> _Float:
         """(latent channels,): how much of a latent a quantisation step is."""
-        return _gain_of(self._at_level("log_inverse_gain", level))
+        return gain_of(self._at_level("log_inverse_gain", level))
 
     def quantise(
         self, latents: _Float, level: int, *, dependent: bool = True
@@ -216,11 +216,7 @@ class ResidualCoder:
     def _at_level(self, name: str, level: int) -> _Float:
         """(latent channels,): a table of the level, interpolated linearly between its nodes."""
         rows = self._tables[name]
-        sublevels = (self.model.level_count - 1) // (len(rows) - 1)
-        node, sublevel = divmod(level, sublevels)
-        fraction = np.float32(sublevel / sublevels)
-        values: _Float = (1 - fraction) * rows[node] + fraction * rows[min(node + 1, len(rows) - 1)]
-        return values
+        return at_level(rows, level, (self.model.level_count - 1) // (len(rows) - 1))
 
 
 def _dependent_quantiser(tables: Tables) -> Quantiser:
@@ -229,10 +225,6 @@ def _dependent_quantiser(tables: Tables) -> Quantiser:
 
 def _plain_quantiser(tables: Tables) -> Quantiser:
     return Quantiser(tables, dependent=False)
-
-
-def _gain_of(log_gain: _Float) -> _Float:
-    return np.exp(np.clip(log_gain, -_LOG_GAIN_LIMIT, _LOG_GAIN_LIMIT))
 
 
 def _times(plane: _Float, vector: _Float, step: int) -> _Float:

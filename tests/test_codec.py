@@ -230,16 +230,23 @@ class TestTheSameBytesAndPixels:
                 assert np.array_equal(pixels, decoded)
 
 
+def check_region(
+    draw: st.DataObject, data: bytes, decoded: NDArray[np.uint8], cosine: dict[str, Any]
+) -> None:
+    """A region of a file decodes to that part of the whole picture, to within one level."""
+    x, y = draw.draw(st.integers(0, 419)), draw.draw(st.integers(0, 299))
+    width, height = draw.draw(st.integers(1, 420 - x)), draw.draw(st.integers(1, 300 - y))
+    part = decode(data, region=(x, y, width, height), window_side=256, **cosine)
+    assert levels_apart(part, decoded[y : y + height, x : x + width]) <= 1
+
+
 class TestRegionsAndScales:
     @settings(max_examples=40, deadline=None)
     @given(st.data())
     def test_a_region_is_that_part_of_the_picture(
         self, data: bytes, decoded: NDArray[np.uint8], cosine: dict[str, Any], draw: st.DataObject
     ) -> None:
-        x, y = draw.draw(st.integers(0, 419)), draw.draw(st.integers(0, 299))
-        width, height = draw.draw(st.integers(1, 420 - x)), draw.draw(st.integers(1, 300 - y))
-        part = decode(data, region=(x, y, width, height), window_side=256, **cosine)
-        assert levels_apart(part, decoded[y : y + height, x : x + width]) <= 1
+        check_region(draw, data, decoded, cosine)
 
     def test_a_region_reads_only_the_chunks_that_it_touches(self, cosine: dict[str, Any]) -> None:
         data = encode(photograph(768, 768), 90, chunk_side=64, **cosine)
@@ -411,10 +418,7 @@ class TestPostFilters:
     def test_a_region_is_that_part_of_the_picture(
         self, strong: bytes, strong_pixels: NDArray[np.uint8], cosine: dict[str, Any], draw: st.DataObject
     ) -> None:
-        x, y = draw.draw(st.integers(0, 419)), draw.draw(st.integers(0, 299))
-        width, height = draw.draw(st.integers(1, 420 - x)), draw.draw(st.integers(1, 300 - y))
-        part = decode(strong, region=(x, y, width, height), window_side=256, **cosine)
-        assert levels_apart(part, strong_pixels[y : y + height, x : x + width]) <= 1
+        check_region(draw, strong, strong_pixels, cosine)
 
     @pytest.mark.parametrize("scale", [2, 4])
     def test_a_preview_is_the_mean_of_filtered_pixels(self, scale: int, cosine: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ CODEC = {
     "files",
     "filter_fitting",
     "inspection",
+    "levels",
     "partial",
     "post_filter",
     "quantisation",

@@ -248,15 +248,21 @@ def test_a_model_that_breaks_the_bound_of_exactness_is_refused(layer: str) -> No
         decoder.decode_chunk(stacks, 1, 1, model_of(arrays), 100, True)
 
 
+def folder_with(name: str, array: NDArray[Any], tmp_path: Path) -> Path:
+    """The folder of a model one array of which was replaced."""
+    folder = fake_model(tmp_path).folder
+    with np.load(folder / "arrays.npz") as archive:
+        arrays = {name: archive[name] for name in archive}
+    np.savez(folder / "arrays.npz", **arrays | {name: array})
+    return folder
+
+
 @pytest.mark.parametrize(
     "choice",
     [np.full((8, 3, 8), 192, np.uint8), np.zeros((8, 6), np.uint8), np.full((8, 3, 8), -1, np.int8)],
 )
 def test_a_model_with_another_choice_of_tables_is_refused(choice: NDArray[Any], tmp_path: Path) -> None:
-    folder = fake_model(tmp_path).folder
-    with np.load(folder / "arrays.npz") as archive:
-        arrays = {name: archive[name] for name in archive}
-    np.savez(folder / "arrays.npz", **arrays | {"tables/hyper_latents/choice": choice})
+    folder = folder_with("tables/hyper_latents/choice", choice, tmp_path)
     with pytest.raises(decoder.RefusedError, match="model: tables/hyper_latents/choice"):
         decoder.read_model(folder)
 
@@ -265,10 +271,7 @@ def test_a_model_with_another_choice_of_tables_is_refused(choice: NDArray[Any], 
     "tables", [np.full(5, 192, np.uint8), np.zeros((5, 1), np.uint8), np.zeros(5, np.int8)]
 )
 def test_a_model_with_other_tables_of_coefficients_is_refused(tables: NDArray[Any], tmp_path: Path) -> None:
-    folder = fake_model(tmp_path).folder
-    with np.load(folder / "arrays.npz") as archive:
-        arrays = {name: archive[name] for name in archive}
-    np.savez(folder / "arrays.npz", **arrays | {"tables/hyper_latents/of_filter": tables})
+    folder = folder_with("tables/hyper_latents/of_filter", tables, tmp_path)
     with pytest.raises(decoder.RefusedError, match="of_filter"):
         decoder.read_model(folder)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -29,6 +29,8 @@ from aecodec.training.data import PictureSet, centres, draw_crops, take_crops
 from aecodec.training.evaluation import compiled_measurement
 from aecodec.training.hyper_tables import HyperCounts, uniform_hyper_tables
 from aecodec.training.loss import lambdas_of, psnr
+
+_T = TypeVar("_T")
 
 HISTOGRAM_LIMIT = 401
 """Magnitude from which on symbols are counted together."""
@@ -115,17 +117,35 @@ def _coded_crops(
     """Level, hyper-latents, and the symbols and tables of the steps, of random crops."""
     runtime = open_runtime("onnx", model)
     coder = ResidualCoder(model, runtime)
-    generator, side = np.random.default_rng(seed), _table_crop(pictures)
-    plans = [draw_crops(pictures, 1, side, generator) for _ in range(crops)]
 
-    def code(number: int) -> tuple[int, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
-        level = number * 97 % model.level_count
-        pixels = take_crops(pictures, plans[number])[0].astype(np.float32)
+    def code(pixels: np.ndarray, level: int) -> tuple[int, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
         z, r = coder.quantise(runtime.analyse(pixels, level), level)
         return level, z, coded_symbols(z, r, level, model.entropy, dependent=True)
 
+    yield from map_crops(code, model, pictures, crops, seed)
+
+
+def map_crops(
+    measure: Callable[[np.ndarray, int], _T], model: Model, pictures: PictureSet, crops: int, seed: int
+) -> Iterator[_T]:
+    """What a function gives for random crops, at levels over the whole scale.
+
+    Args:
+        measure: of pixels, float32 (side, side, 3), and a level; two threads call it.
+        model: whose levels they are.
+        pictures: of 64 pixels a side at least.
+        crops: how many; they have `TABLE_CROP` pixels a side where all pictures do.
+        seed: of the crops.
+    """
+    generator, side = np.random.default_rng(seed), _table_crop(pictures)
+    plans = [draw_crops(pictures, 1, side, generator) for _ in range(crops)]
+
+    def measured(number: int) -> _T:
+        pixels = take_crops(pictures, plans[number])[0].astype(np.float32)
+        return measure(pixels, number * 97 % model.level_count)
+
     with ThreadPoolExecutor(2) as pool:  # one quantises while the other predicts
-        yield from pool.map(code, range(crops))
+        yield from pool.map(measured, range(crops))
 
 
 def _table_crop(pictures: PictureSet) -> int:

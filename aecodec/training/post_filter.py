@@ -8,7 +8,6 @@ basis, then the basis by the coefficients of all pictures.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,13 +27,12 @@ from aecodec.networks.architecture import Architecture
 from aecodec.post_filter import FilterBasis, with_border
 from aecodec.residuals import ResidualCoder
 from aecodec.runtime import open_runtime
-from aecodec.training.data import PictureSet, draw_crops, take_crops
+from aecodec.training.data import PictureSet
+from aecodec.training.fitting import map_crops
 
 COEFFICIENTS = 16
 """Filters of a basis. Measured on held-out tiles, rate plus lambda times distortion in per cent of the rate,
 by 8, 16, 24 and 32 filters: -0.8, -1.1, -1.1 and -1.1 %."""
-CROP = 384
-"""Pixels along the sides of the crops that are measured on, at most."""
 UNIT = 0.015
 """How much of the root of the errors' energy a coefficient of 1 moves in the mean. Measured likewise: 0.03
 to 0.008 differ by 0.1 %."""
@@ -91,20 +89,14 @@ def fit_post_filters(model: Model, pictures: PictureSet, crops: int, seed: int =
 def _samples(model: Model, pictures: PictureSet, crops: int, seed: int) -> Iterator[Sample]:
     runtime = open_runtime("onnx", model)
     coder = ResidualCoder(model, runtime)
-    shortest = int(min(min(pixels.shape[:2]) for pixels in pictures.pictures))
-    side, generator = min(CROP, shortest // 64 * 64), np.random.default_rng(seed)
-    plans = [draw_crops(pictures, 1, side, generator) for _ in range(crops)]
 
-    def sample(number: int) -> Sample:
-        level = number * 97 % model.level_count
-        pixels = take_crops(pictures, plans[number])[0].astype(np.float32)
+    def sample(pixels: np.ndarray, level: int) -> Sample:
         coded = coder.encode(runtime.analyse(pixels, level), level)
         decoded = runtime.synthesise(coded.latents, level)
         statistics = FilterStatistics.of(with_border(decoded), pixels)
         return Sample(statistics, level, model.lambda_of_level(level))
 
-    with ThreadPoolExecutor(2) as pool:
-        yield from pool.map(sample, range(crops))
+    yield from map_crops(sample, model, pictures, crops, seed)
 
 
 def _basis(samples: Sequence[Sample], architecture: Architecture) -> FilterBasis:

@@ -196,6 +196,12 @@ class TestFewTables:
         assert again.of_filter.tolist() == [own.of_filter[number] for number in (1, 0, 1)]
 
 
+def sample_without_error() -> Sample:
+    """Of a picture that is decoded exactly."""
+    pixels = photograph(64, 64).astype(np.float32)
+    return Sample(FilterStatistics.of(with_border(pixels), pixels), 100, 0.1)
+
+
 class TestNothingToLearnFrom:
     def test_without_crops_a_model_has_no_filters(self, tiny_model: Model) -> None:
         self.check_empty(fit_post_filters(tiny_model, PICTURES, 0), tiny_model)
@@ -203,16 +209,14 @@ class TestNothingToLearnFrom:
     def test_pictures_that_are_decoded_without_error_tell_nothing(
         self, tiny_model: Model, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        pixels = photograph(64, 64).astype(np.float32)
-        exact = Sample(FilterStatistics.of(with_border(pixels), pixels), 100, 0.1)
+        exact = sample_without_error()
         monkeypatch.setattr(post_filter, "_samples", lambda *_: iter([exact, exact]))
         self.check_empty(fit_post_filters(tiny_model, PICTURES, 2), tiny_model)
 
     def test_they_do_not_disturb_what_others_tell(
         self, tiny_model: Model, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        pixels = photograph(64, 64).astype(np.float32)
-        exact = Sample(FilterStatistics.of(with_border(pixels), pixels), 100, 0.1)
+        exact = sample_without_error()
         others = [Sample(found, 50, 0.1) for found in planted_statistics(random_filters(2), 4)]
         results: list[dict[str, Any]] = []
         for samples in (others, [exact, *others, exact]):
