@@ -2,7 +2,7 @@
 
 Plain residuals are rounded one by one, with a threshold that moves up where the larger symbol costs more.
 For dependent ones (`aecodec.entropy.dependent`) the best sequence down each column is found by dynamic
-programming (Viterbi's algorithm), all columns of a step at the same time.
+programming (Viterbi's algorithm), all columns of a wave at the same time.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Quantiser:
         self._share_of_plain = np.float32(_SHARE_OF_PLAIN if dependent else 1)
 
     def quantise(self, scaled: _Float, indices: NDArray[np.uint8], strength: _Float) -> NDArray[np.int16]:
-        """Choose the residuals of a step.
+        """Choose the residuals of a wave.
 
         Args:
             scaled: float32 (residual,), in coding order, in quantisation steps.
@@ -124,8 +124,9 @@ class Quantiser:
         magnitude = steps * np.float32(RESIDUAL_UNIT / FINE_UNIT)
         places, costs = self._candidates(magnitude, lanes.indices, strength)
         residues = _best_paths(costs, lanes)
-        chosen = places[residues, np.arange(len(magnitude))]
-        return (FINE_UNIT * np.copysign(chosen, scaled)).astype(np.int16)
+        chosen = FINE_UNIT * np.take_along_axis(places, residues[np.newaxis], axis=0)[0]
+        residuals: NDArray[np.int16] = np.where(scaled < 0, -chosen, chosen).astype(np.int16)
+        return residuals
 
     def _candidates(
         self, magnitude: _Float, indices: NDArray[np.uint8], strength: _Float
@@ -139,13 +140,13 @@ class Quantiser:
         lowest = np.maximum(magnitude.astype(np.int32) - 1, 0)
         places = lowest + ((np.arange(4, dtype=np.int32)[:, None] - lowest) & 3)
         costs = self._costs_of(places, magnitude, indices, strength)
-        near = np.flatnonzero(magnitude < 4)
+        near = magnitude < 4
         for quantiser in (0, 1):
-            zero = self._cost_of_zero(quantiser, magnitude[near], indices[near], strength[near])
+            zero = self._cost_of_zero(quantiser, magnitude, indices, strength)
             row = _RESIDUE_OF_ZERO[quantiser]
-            better = zero < costs[row, near]
-            places[row, near[better]] = 0
-            costs[row, near[better]] = zero[better]
+            better = near & (zero < costs[row])
+            np.copyto(places[row], 0, where=better)
+            np.copyto(costs[row], zero, where=better)
         return places, costs
 
     def _costs_of(
@@ -153,14 +154,15 @@ class Quantiser:
     ) -> _Float:
         symbols = np.minimum((places + 1) >> 1, _COST_LIMIT)
         table = INDEX_COUNT * (1 + (places & 1)) + indices
-        bits = self._costs.ravel()[table * (_COST_LIMIT + 1) + symbols]
+        bits = self._costs.ravel().take(table * (_COST_LIMIT + 1) + symbols)
         costs: _Float = self._distortion(places.astype(np.float32) - magnitude) + strength * bits
         return costs
 
     def _cost_of_zero(
         self, quantiser: int, magnitude: _Float, indices: NDArray[np.uint8], strength: _Float
     ) -> _Float:
-        bits = self._costs[INDEX_COUNT * (1 + quantiser) + indices.astype(np.intp), 0]
+        tables = slice(INDEX_COUNT * (1 + quantiser), INDEX_COUNT * (2 + quantiser))
+        bits = self._costs[tables, 0].take(indices)
         cost: _Float = self._distortion(magnitude) + strength * bits
         return cost
 
@@ -176,23 +178,45 @@ def _best_paths(costs: _Float, lanes: Lanes) -> NDArray[np.intp]:
 
     Args:
         costs: (4, residual), of the best place of each residue, in the order of the lanes.
-        lanes: of the step.
+        lanes: of the wave.
     """
-    dear = _integer_costs(costs)
-    first, second = (np.ascontiguousarray(moves) for moves in _ARRIVALS.T)
-    total = np.full((STATE_COUNT, lanes.columns), _DEAREST * _MEMORY, np.int16)
+    count, columns = costs.shape[1], lanes.columns
+    rows = len(lanes.rows)
+    # Where the last row ends early, all moves are for nothing: they change no path before it.
+    dear = np.zeros((4, rows * columns), np.int16)
+    dear[:, :count] = _integer_costs(costs)
+    by_row = np.ascontiguousarray(dear.reshape(2, 2, rows, columns).transpose(2, 0, 1, 3))
+    return _backward(*_forward(by_row.reshape(rows, 2, 2, 1, columns))).ravel()[:count]
+
+
+def _forward(dear: NDArray[np.int16]) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """From the first row to the last.
+
+    Args:
+        dear: (row, coset, quantiser, 1, column), the costs of the moves.
+
+    Returns:
+        (row, state, column): which of the two moves leads to each state; and (column,): the states in which
+        the best paths end.
+    """
+    rows, _, _, _, columns = dear.shape
+    total = np.full((STATE_COUNT, columns), _DEAREST * _MEMORY, np.int16)
     total[0] = 0
-    better = np.empty((STATE_COUNT, costs.shape[1]), np.bool_)
-    for number, row in enumerate(lanes.rows):
-        reached = total[:, : row.stop - row.start]
-        moved = reached.reshape(2, _HALF, -1) + dear[:, row].reshape(2, 2, 1, -1)
-        arriving = moved.reshape(2 * STATE_COUNT, -1)
-        one, other = arriving.take(first, axis=0), arriving.take(second, axis=0)
-        np.less(other, one, out=better[:, row])
-        np.minimum(one, other, out=reached)
+    better = np.empty((rows, STATE_COUNT, columns), np.bool_)
+    # Views of few buffers, and nothing but four operations a row: with few columns, calls are what costs.
+    leaving = total.reshape(2, _HALF, columns)
+    moved = np.empty((2, 2, _HALF, columns), np.int16)
+    of_moves = moved.reshape(2 * STATE_COUNT, columns)
+    arriving = np.empty((2, STATE_COUNT, columns), np.int16)
+    arrivals, (one, other) = np.ascontiguousarray(_ARRIVALS.T), arriving
+    for number in range(rows):
+        np.add(leaving, dear[number], out=moved)
+        of_moves.take(arrivals, axis=0, out=arriving, mode="clip")
+        np.less(other, one, out=better[number])
+        np.minimum(one, other, out=total)
         if number % _ROWS_UNTIL_OVERFLOW == 0:
-            reached -= reached.min(axis=0)
-    return _residues(total.argmin(axis=0), better, lanes)
+            total -= total.min(axis=0)
+    return better, total.argmin(axis=0)
 
 
 def _integer_costs(costs: _Float) -> NDArray[np.int16]:
@@ -202,14 +226,14 @@ def _integer_costs(costs: _Float) -> NDArray[np.int16]:
     return rounded
 
 
-def _residues(ends: NDArray[np.intp], better: NDArray[np.bool_], lanes: Lanes) -> NDArray[np.intp]:
-    """Walk back from the states in which the columns end; ``better`` (state, residual) tells which of two
-    moves led to a state.
-    """
-    moves = np.empty(better.shape[1], np.intp)
-    of_moves, columns = _ARRIVALS.ravel(), np.arange(lanes.columns)
-    for row in reversed(lanes.rows):
-        goals = ends[: row.stop - row.start]
-        moves[row] = of_moves[2 * goals + better[:, row][goals, columns[: len(goals)]]]
-        ends[: len(goals)] = moves[row] & (STATE_COUNT - 1)
+def _backward(better: NDArray[np.bool_], ends: NDArray[np.intp]) -> NDArray[np.intp]:
+    """From what `_forward` gives, the residues modulo 4 on the best paths, (row, column)."""
+    rows, _, columns = better.shape
+    moves = np.empty((rows, columns), np.intp)
+    each, of_moves = np.arange(columns), _ARRIVALS.ravel()
+    flat = better.reshape(rows, -1)
+    for number in range(rows - 1, -1, -1):
+        second = flat[number].take(ends * columns + each)
+        of_moves.take(2 * ends + second, out=moves[number], mode="clip")
+        ends = moves[number] & (STATE_COUNT - 1)
     return 2 * (moves // STATE_COUNT) + (moves & (STATE_COUNT - 1)) // _HALF

@@ -17,10 +17,14 @@ from numpy.typing import NDArray
 
 from aecodec.entropy import (
     RESIDUAL_UNIT,
+    Choose,
     ChunkBytes,
-    ChunkEncoder,
+    ChunkIndices,
+    CodedStep,
     Tables,
     encode_hyper_latents,
+    encode_residuals,
+    fixed_residuals,
     put_step,
     take_step,
 )
@@ -105,28 +109,34 @@ class ResidualCoder:
         gain = gain_of(self._at_level("encoder/log_gain", level))
         strength = self._at_level("encoder/rounding_strength", level)
         r, reconstructed = np.zeros(latents.shape, np.int16), np.zeros(latents.shape, np.float32)
-        with ThreadPoolExecutor(2, thread_name_prefix="aecodec-chunk") as pool:
-            # Integer and float networks do not wait for one another, nor does the coder keep them waiting.
+        entropy, coded = self.model.entropy, list[CodedStep]()
+
+        def payload(step: int, of_step: CodedStep) -> bytes:
+            return encode_residuals(of_step, entropy.steps[step], dependent=dependent)
+
+        with ThreadPoolExecutor(1, thread_name_prefix="aecodec-chunk") as pool:
+            # Float networks run beside integers: the integer network, then the coder of the step before.
             first = pool.submit(self.runtime.hyper_features, z, level)
-            encoder = ChunkEncoder(z, level, self.model.entropy, dependent=dependent)
+            indices = ChunkIndices(z, level, entropy.scale_network, entropy.adaptation)
+            payloads = [encode_hyper_latents(z, level, entropy.hyper)]
             features = first.result()
-            payloads = []
             for step in range(STEP_COUNT):
                 prediction = pool.submit(self._predict, step, features, reconstructed, level)
-                indices = encoder.indices(step, r)
+                of_network = indices.of_network(step, r)
+                payloads.extend(payload(step - 1, former) for former in coded[-1:])
                 features, means = prediction.result()
-                scaled = _times(take_step(latents, step) - means, gain, step)
-                strengths = _times(np.ones_like(scaled), strength, step)
                 if settled is not None and step < settled.count:
-                    residuals = take_step(settled.r, step).ravel()
+                    choose = fixed_residuals(take_step(settled.r, step).ravel())
                 else:
-                    quantiser = self.model.entropy.steps[step].prepared(quantiser_of)
-                    residuals = quantiser.quantise(scaled.ravel(), indices, strengths.ravel())
-                payloads.append(pool.submit(encoder.payload, step, indices, residuals))
-                put_step(r, step, residuals.reshape(scaled.shape))
+                    scaled = _times(take_step(latents, step) - means, gain, step)
+                    strengths = _times(np.ones_like(scaled), strength, step)
+                    quantiser = entropy.steps[step].prepared(quantiser_of)
+                    choose = _quantised(quantiser, scaled.ravel(), strengths.ravel())
+                coded.append(indices.code(step, of_network, choose))
+                put_step(r, step, coded[-1].residuals.reshape(means.shape))
                 self._reconstruct(step, means, r, level, reconstructed)
-            hyper = encode_hyper_latents(z, level, self.model.entropy.hyper)
-            data = ChunkBytes(hyper, tuple(payload.result() for payload in payloads))
+        payloads.append(payload(STEP_COUNT - 1, coded[-1]))
+        data = ChunkBytes(payloads[0], tuple(payloads[1:]))
         return CodedChunk(z, r, data, reconstructed)
 
     def with_filter(self, coded: CodedChunk, coefficients: NDArray[np.int16], level: int) -> ChunkBytes:
@@ -217,6 +227,13 @@ class ResidualCoder:
         """(latent channels,): a table of the level, interpolated linearly between its nodes."""
         rows = self._tables[name]
         return at_level(rows, level, (self.model.level_count - 1) // (len(rows) - 1))
+
+
+def _quantised(quantiser: Quantiser, scaled: _Float, strength: _Float) -> Choose:
+    """Quantises the waves of a step, whose residuals before quantisation and strengths of the rate, in coding
+    order, are these.
+    """
+    return lambda places, indices: quantiser.quantise(scaled[places], indices, strength[places])
 
 
 def _dependent_quantiser(tables: Tables) -> Quantiser:

@@ -201,7 +201,29 @@ def read_model(folder: Path) -> Model:
     demand(shapes == [(count, 3, 3, 3, 3), (count, 3), (8, count)], "model", "post_filter: shapes")
     demand(of_filter.max(initial=0) < TABLES, "model", "tables/hyper_latents/of_filter is out of range")
     demand(0 <= arrays["tables/first_dependent"] <= 64, "model", "tables/first_dependent is out of range")
+    check_adaptation(arrays, manifest["latent_channels"])
     return Model(manifest, arrays, read_tables(arrays))
+
+
+def check_adaptation(arrays: Arrays, channels: int) -> None:
+    """The rules of 10.6, and its bound of 10.7."""
+    demand(channels % 16 == 0, "model", "latent_channels is no multiple of 16")
+    group = channels // 4
+    shapes = {
+        "expected": (np.int16, (2, 64)),
+        "weight": (np.int8, (2, 4, group, group // 4 + 1)),
+        "bias": (np.int32, (2, 4, group)),
+        "shift": (np.int32, ()),
+    }
+    for name, (dtype, shape) in shapes.items():
+        array = arrays.get(f"adaptation/{name}")
+        fits = array is not None and array.dtype == dtype and array.shape == shape
+        demand(fits, "model", f"adaptation/{name}: missing, dtype or shape")
+    expected, weight, bias, shift = (arrays[f"adaptation/{name}"].astype(np.int64) for name in shapes)
+    demand(bool(np.all((expected >= 0) & (expected <= 1024))), "model", "adaptation/expected is out of range")
+    demand(1 <= shift <= 16, "model", "adaptation/shift is out of range")
+    worst = 127 * np.abs(weight).sum(axis=-1) + np.abs(bias) + (1 << int(shift) - 1)
+    demand(bool(worst.max() < 2**24), "model", "adaptation breaks the bound of 10.7")
 
 
 def read_tables(arrays: Arrays) -> dict[str, list[Table]]:
@@ -316,22 +338,21 @@ def decode_hyper_latents(stack: Stack, h: int, w: int, model: Model, level: int)
 
 
 def decode_residuals(stack: Stack, indices: Plane, tables: list[Table], first_dependent: int) -> Plane:
-    """The residuals of a step in the order of 10.2, in eighths (9.5); ``indices`` has the index of each.
+    """The residuals of a wave in the order of 10.2, in eighths (9.5); ``indices`` has the index of each.
 
     ``first_dependent`` is 64 where none are dependent.
     """
-    r, order = np.zeros(indices.size, np.int64), widest_first(indices)
-    wide = indices[order] >= first_dependent
-    decode_dependent(stack, order[wide], indices, tables, r)
-    plain = order[~wide]
+    r, order = np.zeros(indices.size, np.int64), np.argsort(indices, kind="stable")
+    decode_dependent(stack, order[indices[order] >= first_dependent], indices, tables, r)
+    plain = widest_first(indices)
+    plain = plain[indices[plain] < first_dependent]
     r[plain] = 8 * decode_group(stack, indices[plain], tables)
     demand(bool(np.all(np.abs(r) <= 32767)), "corrupted", "a residual is out of range")
-    stack.finish()
     return r
 
 
 def decode_dependent(stack: Stack, numbers: Plane, indices: Plane, tables: list[Table], r: Plane) -> None:
-    """Put into ``r`` the dependent residuals of a step (9.6), whose ``numbers`` are widest first."""
+    """Put into ``r`` the dependent residuals of a wave (9.6), whose ``numbers`` are sorted."""
     columns = -(-numbers.size // ROWS)
     states = np.zeros(columns, np.int64)
     for start in range(0, numbers.size, max(columns, 1)):
@@ -368,7 +389,7 @@ class ScaleNetwork:
 
     def _layer(self, name: str, x: Plane, top: int = 255) -> Plane:
         weight, bias, shift = (self._arrays[f"scales/{name}/{part}"] for part in ("weight", "bias", "shift"))
-        demand(bound_of(name, weight, bias, shift) < 2**24, "model", f"{name} breaks the bound of 10.6")
+        demand(bound_of(name, weight, bias, shift) < 2**24, "model", f"{name} breaks the bound of 10.7")
         if bias.ndim == 2:
             bias = self._interpolated(bias)
         if weight.ndim == 2:
@@ -397,7 +418,7 @@ class ScaleNetwork:
 
 
 def bound_of(name: str, weight: Plane, bias: Plane, shift: Plane) -> int:
-    """What no sum of a layer of the scale network can pass in magnitude (10.6)."""
+    """What no sum of a layer of the scale network can pass in magnitude (10.7)."""
     inputs = weight.astype(np.int64) if weight.ndim == 2 else weight.astype(np.int64).reshape(9, -1).T
     largest_bias = np.abs(bias.astype(np.int64)).reshape(-1, len(inputs)).max(axis=0)
     largest_input = 248 if name == "hyper_pointwise_0" else 255
@@ -415,6 +436,66 @@ def step_mask(shape: tuple[int, ...], step: int) -> NDArray[np.bool_]:
     return mask
 
 
+def wave_masks(shape: tuple[int, ...], step: int) -> list[NDArray[np.bool_]]:
+    """Which residuals each wave of a step codes (10.2)."""
+    if step >= 2:
+        return [step_mask(shape, step)]
+    i, j, _ = np.ogrid[tuple(slice(size) for size in shape)]
+    wave_of = 2 * (i % 2) + (i // 2 + j // 2) % 2
+    return [step_mask(shape, step) & (wave_of == wave) for wave in range(4)]
+
+
+class Surprise:
+    """Corrects the table indices of the steps 0 and 1 (10.6); the shape is that of the residuals."""
+
+    def __init__(self, arrays: Arrays, shape: tuple[int, ...]) -> None:
+        names = ("expected", "weight", "bias", "shift")
+        self._expected_of, *rest = (arrays[f"adaptation/{name}"].astype(np.int64) for name in names)
+        self._weight, self._bias, self._shift = rest
+        self._group = shape[2] // 4
+        self._found, self._expected = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        self._step_of, self._at_once = np.full(shape, -1), np.zeros(shape, np.int64)
+
+    def correct(self, step: int, wave: int, mask: NDArray[np.bool_], indices: Plane) -> None:
+        """Correct the indices of a wave in place. What they were is kept for `learn`."""
+        self._at_once = self._expected_of[step][indices]
+        bands = self._group // 4
+        for i, j, first in np.argwhere(mask[:, :, :: self._group]):
+            channels = slice(first * self._group, (first + 1) * self._group)
+            near = [(a, b) for a in range(-2, 3) for b in range(-2, 3) if 1 <= abs(a) + abs(b) <= 2]
+            sums = np.zeros((2, bands), np.int64)
+            own = np.zeros((2, self._group), np.int64)
+            for a, b in near:
+                if 0 <= i + a < mask.shape[0] and 0 <= j + b < mask.shape[1]:
+                    for kind, plane in enumerate((self._found, self._expected)):
+                        sums[kind] += plane[i + a, j + b].reshape(4, bands, 4).sum(axis=(0, 2))
+                        if a * b == 0 and abs(a + b) == 2:
+                            of_step = self._step_of[i + a, j + b, channels] == step
+                            own[kind] += np.where(of_step, plane[i + a, j + b, channels], 0)
+            weight = self._weight[step, wave]
+            total = self._bias[step, wave] + weight[:, :-1] @ surprise(*sums) + weight[:, -1] * surprise(*own)
+            moved = indices[i, j, channels] + ((total + (1 << int(self._shift) - 1)) >> self._shift)
+            indices[i, j, channels] = np.clip(moved, 0, 63)
+        self._step_of[mask] = step
+
+    def learn(self, mask: NDArray[np.bool_], r: Plane) -> None:
+        """Take in the residuals of the wave."""
+        self._found[mask] = np.minimum(np.abs(r[mask]), 64)
+        self._expected[mask] = self._at_once[mask]
+
+
+def surprise(found: Plane, expected: Plane) -> Plane:
+    """What sums of magnitudes tell (10.6)."""
+    pairs = zip(found.tolist(), ((expected + 8) >> 4).tolist(), strict=True)
+    return np.array([max(-127, min(127, logarithm(f + 6) - logarithm(e + 6))) for f, e in pairs], np.int64)
+
+
+def logarithm(n: int) -> int:
+    """32 times the logarithm to base 2 of an integer, with straight lines between powers of 2 (10.6)."""
+    b = n.bit_length() - 1
+    return 32 * b + ((32 * n) >> b)
+
+
 def decode_chunk(
     stacks: list[Stack], h: int, w: int, model: Model, level: int, is_dependent: bool
 ) -> tuple[Plane, Plane]:
@@ -426,10 +507,17 @@ def decode_chunk(
     r = np.zeros((4 * h, 4 * w, model.manifest["latent_channels"]), np.int64)
     features = network.features(z)
     first_dependent = model.first_dependent if is_dependent else 64
+    surprise = Surprise(model.arrays, r.shape)
     for step in range(STEPS):
-        mask = step_mask(r.shape, step)
-        indices = network.step_index(step, features, r)[mask].astype(np.int64)
-        r[mask] = decode_residuals(stacks[1 + step], indices, model.tables[f"step{step}"], first_dependent)
+        indices = network.step_index(step, features, r).astype(np.int64)
+        for wave, mask in enumerate(wave_masks(r.shape, step)):
+            if step < 2:
+                surprise.correct(step, wave, mask, indices)
+            tables = model.tables[f"step{step}"]
+            r[mask] = decode_residuals(stacks[1 + step], indices[mask], tables, first_dependent)
+            if step < 2:
+                surprise.learn(mask, r)
+        stacks[1 + step].finish()
     return z, r
 
 

@@ -41,7 +41,7 @@ class TestTheId:
         manifest = {
             "format": 1,
             "architecture": {"b": [1, 2], "a": "ä"},
-            "latent_channels": 4,
+            "latent_channels": 16,
             "hyper_channels": 2,
             "level_count": 225,
             "name": "not covered",
@@ -51,7 +51,7 @@ class TestTheId:
 
         expected = hashlib.sha256(
             b"aecodec model\n"
-            b'{"architecture":{"a":"\\u00e4","b":[1,2]},"format":1,"hyper_channels":2,"latent_channels":4,'
+            b'{"architecture":{"a":"\\u00e4","b":[1,2]},"format":1,"hyper_channels":2,"latent_channels":16,'
             b'"level_count":225}\n'
             b"a <i4 \n\x07\x00\x00\x00"
             b"b <f2 1,2\n\x00\x3e\x00\xc0"
@@ -149,7 +149,7 @@ class TestManifests:
             ("format", 2),
             ("model_id", "12"),
             ("model_id", "X" * 16),
-            ("latent_channels", 6),
+            ("latent_channels", 20),
             ("latent_channels", 0),
             ("latent_channels", True),
             ("hyper_channels", 1.5),

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from aecodec.entropy import (
     Lanes,
     Tables,
-    decode_residuals,
     encode_residuals,
     logistic_tables,
     next_state,
@@ -21,6 +20,7 @@ from aecodec.entropy import (
 )
 from aecodec.entropy.coder import symbols_and_tables
 from aecodec.quantisation import BITS_PER_SQUARED_STEP, OFFSET_LIMIT, Quantiser
+from tests.entropy.helpers import decode_wave, one_wave
 
 FIRST = 15
 TABLES = logistic_tables(FIRST)
@@ -144,8 +144,8 @@ class TestDependent:
         scaled, indices = laplacian(seed, count, scale), random_indices(seed, count)
         residuals = quantised(DEPENDENT, scaled, indices, strength)
         assert residuals.dtype == np.int16
-        payload = encode_residuals(residuals, indices, TABLES, dependent=True)
-        assert np.array_equal(decode_residuals(payload, indices, TABLES, dependent=True), residuals)
+        payload = encode_residuals(one_wave(residuals, indices), TABLES, dependent=True)
+        assert np.array_equal(decode_wave(payload, indices, TABLES, dependent=True), residuals)
         inside = np.abs(scaled) < 4090
         assert np.abs(residuals / 8 - scaled)[inside].max(initial=0) <= 2.5
         assert np.all((residuals == 0) | (np.sign(residuals) == np.sign(scaled)))
@@ -225,8 +225,8 @@ def test_values_that_no_picture_has_give_residuals_all_the_same(
     scaled = np.tile(np.array(values, np.float32), 40)
     indices = random_indices(0, len(scaled))
     residuals = quantised(quantiser, scaled, indices, strength)
-    payload = encode_residuals(residuals, indices, TABLES, dependent=quantiser is DEPENDENT)
-    found = decode_residuals(payload, indices, TABLES, dependent=quantiser is DEPENDENT)
+    payload = encode_residuals(one_wave(residuals, indices), TABLES, dependent=quantiser is DEPENDENT)
+    found = decode_wave(payload, indices, TABLES, dependent=quantiser is DEPENDENT)
     assert np.array_equal(found, residuals)
     large = np.abs(scaled) > 5000
     assert np.all(np.abs(residuals[large].astype(int)) > 32700)
@@ -243,5 +243,5 @@ def test_residuals_are_what_the_coder_takes_for_any_first_dependent_index(
     quantiser = Quantiser(tables, dependent=dependent)
     scaled, indices = laplacian(seed, 300, 3.0), random_indices(seed, 300)
     residuals = quantised(quantiser, scaled, indices, 1.0)
-    payload = encode_residuals(residuals, indices, tables, dependent=dependent)
-    assert np.array_equal(decode_residuals(payload, indices, tables, dependent=dependent), residuals)
+    payload = encode_residuals(one_wave(residuals, indices), tables, dependent=dependent)
+    assert np.array_equal(decode_wave(payload, indices, tables, dependent=dependent), residuals)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aecodec import encode
-from aecodec.entropy import EntropyModel, HyperTables, encode_chunk, encode_hyper_latents
+from aecodec.entropy import EntropyModel, HyperTables, adaptation, encode_chunk, encode_hyper_latents
 from aecodec.image import plane_to_png
 from tests.entropy import reference
 from tests.entropy.helpers import Arrays, random_entropy_arrays
@@ -150,6 +150,7 @@ def test_the_payloads_in_the_text_give_the_residuals_in_the_text() -> None:
         coded, of_symbols = np.array(integers(indices)), integers(symbols)
         stack, first = decoder.Stack(bytes.fromhex(payload)), 17 if flag == "set" else 64
         found = decoder.decode_residuals(stack, coded, text_tables(), first)
+        stack.finish()
         assert found.tolist() == integers(residuals)
         assert reference.residuals_of(of_symbols, coded.tolist(), first) == integers(residuals)
 
@@ -182,7 +183,9 @@ def test_the_step_of_several_columns_in_the_text_is_right() -> None:
     indices, symbols = 37 * numbers % 64, (numbers * numbers + numbers // 7) % 7 - 3
     symbols[::5] *= 20
     payload = reference.encode_step(symbols.tolist(), indices.tolist(), reference.plain_tables(17), True)
-    r = decoder.decode_residuals(decoder.Stack(payload), indices, text_tables(), 17)
+    stack = decoder.Stack(payload)
+    r = decoder.decode_residuals(stack, indices, text_tables(), 17)
+    stack.finish()
     sums = f"{len(payload)} bytes and the CRC-32 0x{zlib.crc32(payload):08X}"
     begin = f"begin with {', '.join(map(str, r[:6]))}, their sum is {r.sum()},"
     end = f"CRC-32 0x{zlib.crc32(r.astype('<i2').tobytes()):08X}."
@@ -198,7 +201,9 @@ def test_residuals_of_a_step_are_those_that_were_encoded(count: int, dependent: 
     symbols = np.rint(random.laplace(0, 3, count)).astype(int).tolist()
     payload = reference.encode_step(symbols, indices.tolist(), reference.plain_tables(17), dependent)
     first = 17 if dependent else 64
-    found = decoder.decode_residuals(decoder.Stack(payload), indices, text_tables(), first)
+    stack = decoder.Stack(payload)
+    found = decoder.decode_residuals(stack, indices, text_tables(), first)
+    stack.finish()
     expected = reference.residuals_of(symbols, indices.tolist(), first)
     assert found.tolist() == expected
     assert np.any(found % 8) == (dependent and count > 0)
@@ -255,6 +260,36 @@ def folder_with(name: str, array: NDArray[Any], tmp_path: Path) -> Path:
         arrays = {name: archive[name] for name in archive}
     np.savez(folder / "arrays.npz", **arrays | {name: array})
     return folder
+
+
+def test_the_values_of_logarithms_and_surprises_in_the_text_are_right() -> None:
+    def row(name: str) -> list[int]:
+        [found] = re.findall(rf"^\| `{re.escape(name)}` +((?:\| +-?\d+ +)+)\|$", TEXT, re.M)
+        return integers(found.replace("|", ",").strip(","))
+
+    assert [decoder.logarithm(n) for n in row("n")] == row("log(n)")
+    found, expected = np.array(row("f")), np.array(row("e"))
+    assert decoder.surprise(found, expected).tolist() == row("surprise(f, e)")
+    own = adaptation._surprise(found.astype(np.int32), expected.astype(np.int32))
+    assert own.tolist() == row("surprise(f, e)")
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("expected", np.full((2, 64), 1025, np.int16)),
+        ("expected", np.full((2, 64), -1, np.int16)),
+        ("expected", np.zeros((2, 64), np.int32)),
+        ("weight", np.zeros((2, 4, 12, 3), np.int8)),
+        ("bias", np.zeros((2, 4, 12), np.int64)),
+        ("bias", np.full((2, 4, 12), 2**24, np.int32)),
+        ("shift", np.array(0, np.int32)),
+        ("shift", np.array(17, np.int32)),
+    ],
+)
+def test_a_model_with_another_adaptation_is_refused(name: str, array: NDArray[Any], tmp_path: Path) -> None:
+    with pytest.raises(decoder.RefusedError, match=r"model: adaptation"):
+        decoder.read_model(folder_with(f"adaptation/{name}", array, tmp_path))
 
 
 @pytest.mark.parametrize(

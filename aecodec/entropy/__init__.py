@@ -3,9 +3,21 @@
 No float decides anything here, so a file parses to the same symbols on every machine.
 """
 
+from aecodec.entropy.adaptation import (
+    ADAPTED_STEPS,
+    EXPECTED_UNIT,
+    WAVE_COUNT,
+    Adaptation,
+    Choose,
+    ChunkIndices,
+    CodedStep,
+    SurprisePlanes,
+    fixed_residuals,
+    in_wave,
+    magnitudes,
+)
 from aecodec.entropy.chunk import (
     ChunkBytes,
-    ChunkEncoder,
     EntropyModel,
     coded_symbols,
     decode_chunk,
@@ -19,7 +31,6 @@ from aecodec.entropy.chunk import (
 )
 from aecodec.entropy.coder import (
     decode_hyper_latents,
-    decode_residuals,
     encode_hyper_latents,
     encode_residuals,
 )
@@ -40,19 +51,26 @@ from aecodec.entropy.tables import (
 )
 
 __all__ = [
+    "ADAPTED_STEPS",
     "CONTEXT_COUNT",
+    "EXPECTED_UNIT",
     "FINE_UNIT",
     "INDEX_COUNT",
     "MAX_ROWS",
     "RESIDUAL_UNIT",
     "STATE_COUNT",
     "TABLE_COUNT",
+    "WAVE_COUNT",
+    "Adaptation",
+    "Choose",
     "ChunkBytes",
-    "ChunkEncoder",
+    "ChunkIndices",
+    "CodedStep",
     "EntropyModel",
     "HyperTables",
     "IntegerScaleNetwork",
     "Lanes",
+    "SurprisePlanes",
     "Tables",
     "coded_symbols",
     "decode_chunk",
@@ -60,16 +78,18 @@ __all__ = [
     "decode_hyper_latents",
     "decode_payloads",
     "decode_residual_step",
-    "decode_residuals",
     "empty_planes",
     "encode_chunk",
     "encode_hyper_latents",
     "encode_residuals",
     "estimate_bits",
     "fitted_tables",
+    "fixed_residuals",
     "group_of",
+    "in_wave",
     "integer_frequencies",
     "logistic_tables",
+    "magnitudes",
     "next_state",
     "positions_of",
     "put_step",

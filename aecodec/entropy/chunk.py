@@ -1,7 +1,8 @@
 """The symbols of one chunk <-> six byte strings: the hyper-latents, then the residuals in five steps.
 
 The order of coding of residuals is raster order over positions (row, then column), and at each position
-ascending channels of the group of the step; that of hyper-latents is by diagonals (`aecodec.entropy.hyper`).
+ascending channels of the group of the step; the first two steps have waves of them
+(`aecodec.entropy.adaptation`). That of hyper-latents is by diagonals (`aecodec.entropy.hyper`).
 The normative text is section 10 of ``formats/aec.md``. Encoder and decoder stand side by side, and walk the
 same way.
 """
@@ -15,9 +16,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from aecodec.entropy.adaptation import Adaptation, ChunkIndices, CodedStep, check_group_size, fixed_residuals
 from aecodec.entropy.coder import (
+    ResidualDecoder,
     decode_hyper_latents,
-    decode_residuals,
     encode_hyper_latents,
     encode_residuals,
     symbols_and_tables,
@@ -38,6 +40,7 @@ class EntropyModel:
         hyper: the tables of hyper-latents.
         steps: those of the residuals of each step.
         scale_network: chooses among the latter.
+        adaptation: corrects its choice in the first two steps.
 
     Raises:
         ModelError: the parts do not belong together.
@@ -46,6 +49,7 @@ class EntropyModel:
     hyper: HyperTables
     steps: tuple[Tables, ...]
     scale_network: IntegerScaleNetwork
+    adaptation: Adaptation
 
     def __post_init__(self) -> None:
         first_dependent = {tables.first_dependent for tables in self.steps}
@@ -59,16 +63,18 @@ class EntropyModel:
                 f"Expected tables for {self.scale_network.hyper_channels} channels of hyper-latents. Found "
                 f"{self.hyper.channels}. Reinstall the model."
             )
+        check_group_size(self.adaptation, self.scale_network)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> EntropyModel:
-        """Read the arrays ``tables/...`` and ``scales/...`` of a model.
+        """Read the arrays ``tables/...``, ``scales/...`` and ``adaptation/...`` of a model.
 
         Raises:
             ModelError: An array is missing, malformed, or breaks a bound.
         """
         steps = tuple(Tables.from_arrays(arrays, step_source(step)) for step in range(STEP_COUNT))
-        return cls(HyperTables.from_arrays(arrays), steps, IntegerScaleNetwork.from_arrays(arrays))
+        network, adaptation = IntegerScaleNetwork.from_arrays(arrays), Adaptation.from_arrays(arrays)
+        return cls(HyperTables.from_arrays(arrays), steps, network, adaptation)
 
     @property
     def first_dependent(self) -> int:
@@ -123,35 +129,21 @@ def encode_chunk(
             their quantiser.
     """
     _check_planes(z, r, model)
-    encoder = ChunkEncoder(z, level, model, dependent=dependent)
     payloads = tuple(
-        encoder.payload(step, encoder.indices(step, r), take_step(r, step).ravel())
-        for step in range(STEP_COUNT)
+        encode_residuals(step, tables, dependent=dependent)
+        for step, tables in zip(_coded_steps(z, r, level, model), model.steps, strict=True)
     )
     return ChunkBytes(encode_hyper_latents(z, level, model.hyper, coefficients), payloads)
 
 
-class ChunkEncoder:
-    """Codes a chunk step by step, for encoders that quantise a step when they know its table indices. Threads
-    may share it.
-
-    Args:
-        z: as for :func:`encode_chunk`, as are the others.
-    """
-
-    def __init__(self, z: NDArray[np.int16], level: int, model: EntropyModel, *, dependent: bool) -> None:
-        self._level, self._model, self._dependent = level, model, dependent
-        self._features = model.scale_network.features(z, level)
-
-    def indices(self, step: int, r: NDArray[np.int16]) -> NDArray[np.uint8]:
-        """uint8 (residual,), 0..63: the tables of a step in coding order, from the residuals of the former
-        steps in ``r``.
-        """
-        return self._model.scale_network.step_indices(step, self._features, r, self._level).ravel()
-
-    def payload(self, step: int, indices: NDArray[np.uint8], residuals: NDArray[np.int16]) -> bytes:
-        """Code the residuals (residual,) of a step, in coding order, by :meth:`indices` of it."""
-        return encode_residuals(residuals, indices, self._model.steps[step], dependent=self._dependent)
+def _coded_steps(
+    z: NDArray[np.int16], r: NDArray[np.int16], level: int, model: EntropyModel
+) -> Iterator[CodedStep]:
+    """The steps of a chunk whose symbols are known."""
+    indices = ChunkIndices(z, level, model.scale_network, model.adaptation)
+    for step in range(STEP_COUNT):
+        of_step = take_step(r, step).ravel()
+        yield indices.code(step, indices.of_network(step, r), fixed_residuals(of_step))
 
 
 def decode_chunk(
@@ -266,18 +258,17 @@ def decode_payloads(
         z[...] = decode_hyper_latents(payloads[0], z.shape[:2], level, model.hyper, coefficients)
         yield
     if len(payloads) > 1:
-        features = model.scale_network.features(z, level)
+        indices = ChunkIndices(z, level, model.scale_network, model.adaptation)
         for step, data in enumerate(payloads[1:]):
-            decode_residual_step(step, data, features, r, level, model, dependent=dependent)
+            decode_residual_step(step, data, indices, r, model, dependent=dependent)
             yield
 
 
 def decode_residual_step(
     step: int,
     data: bytes,
-    features: NDArray[np.uint8],
+    indices: ChunkIndices,
     r: NDArray[np.int16],
-    level: int,
     model: EntropyModel,
     *,
     dependent: bool,
@@ -287,19 +278,21 @@ def decode_residual_step(
     Args:
         step: 0..4. The former steps must be in ``r`` already.
         data: The payload of the section RESIDUALS_<step>.
-        features: uint8 (4 * h, 4 * w, F), from ``model.scale_network.features(z, level)``.
+        indices: Of the chunk, which has seen the former steps.
         r: int16 (4 * h, 4 * w, L). What the step codes is overwritten, the rest kept.
-        level: 0..224.
         model: The entropy model.
         dependent: As for :func:`encode_chunk`.
 
     Raises:
-        CorruptedError: The payload is not one that the encoder writes; ``r`` is unchanged.
-        InputError: A shape, the step or the level is not as above.
+        CorruptedError: The payload is not one that the encoder writes; ``r`` is unchanged, ``indices`` is of
+            no use any more.
+        InputError: A shape or the step is not as above.
     """
-    indices = model.scale_network.step_indices(step, features, r, level)
-    residuals = decode_residuals(data, indices.ravel(), model.steps[step], dependent=dependent)
-    put_step(r, step, residuals.reshape(indices.shape))
+    of_network = indices.of_network(step, r)
+    decoder = ResidualDecoder(data, model.steps[step], dependent=dependent)
+    coded = indices.code(step, of_network, lambda _, of_wave: decoder.wave(of_wave))
+    decoder.finish()
+    put_step(r, step, coded.residuals.reshape(of_network.shape))
 
 
 def estimate_bits(
@@ -343,13 +336,21 @@ def coded_symbols(
         InputError: As for :func:`encode_chunk`.
     """
     _check_planes(z, r, model)
-    network = model.scale_network
-    features = network.features(z, level)
-    coded = []
-    for step, tables in enumerate(model.steps):
-        indices = network.step_indices(step, features, r, level).ravel()
-        coded.append(symbols_and_tables(take_step(r, step).ravel(), indices, tables, dependent=dependent))
-    return coded
+    return [
+        _symbols_of(step, tables, dependent=dependent)
+        for step, tables in zip(_coded_steps(z, r, level, model), model.steps, strict=True)
+    ]
+
+
+def _symbols_of(
+    step: CodedStep, tables: Tables, *, dependent: bool
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    waves = [
+        symbols_and_tables(step.residuals[places], indices, tables, dependent=dependent)
+        for places, indices in step.waves
+    ]
+    symbols, numbers = zip(*waves, strict=True)
+    return np.concatenate(symbols), np.concatenate(numbers)
 
 
 def _check_planes(z: NDArray[np.int16], r: NDArray[np.int16], model: EntropyModel) -> None:

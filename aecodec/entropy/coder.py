@@ -17,7 +17,8 @@ numeral systems", arXiv:1311.2540), constriction's ``AnsCoder``. The normative t
   (`aecodec.entropy.hyper`) diagonal by diagonal: the tables of such a group follow from the symbols of the
   groups before it. Escapes, which have their part in that, follow each group.
 - Inside a table the coder's order of symbols is ``0, 1 .. m, escape, -m .. -1`` (the value modulo
-  ``2 * m + 2``), and the wide tables are decoded first. Zeros of narrow tables then leave the state 0 at 0:
+  ``2 * m + 2``), and wide tables are decoded first, but for dependent residuals, whose narrow ones are.
+  Zeros of narrow tables then leave the state 0 at 0:
   all-zero symbols cost no byte, and the overhead of a payload of 10,000 symbols or more is 1.2 to 2.0 bytes
   on average. In the plain orders it is 2.2 to 3.2 bytes. A range coder loses about as much (0.1 to 1.7 bytes
   to the rounding of its range, then its last interval is cut to whole bytes), and cannot tell its end.
@@ -26,12 +27,12 @@ numeral systems", arXiv:1311.2540), constriction's ``AnsCoder``. The normative t
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aecodec.entropy.adaptation import CodedStep
 from aecodec.entropy.dependent import Lanes, advanced, residuals_of
 from aecodec.entropy.hyper import HyperTables, bordered, checked_grid, diagonals_of, signs_and_contexts
 from aecodec.entropy.tables import (
@@ -129,22 +130,18 @@ def decode_hyper_latents(
         numbers = of_level[contexts, channels].ravel()
         symbols = _pop(stack, numbers, _widest_first(numbers), hyper.tables)
         inside[diagonal] = signs * symbols.reshape(signs.shape)
-    count = inside.size + (0 if coefficients is None else coefficients.size)
-    _check_end(stack, data, count)
+    _check_end(stack, data)
     return inside.astype(np.int16)
 
 
-def encode_residuals(
-    residuals: NDArray[np.int16], indices: NDArray[np.uint8], tables: Tables, *, dependent: bool
-) -> bytes:
+def encode_residuals(step: CodedStep, tables: Tables, *, dependent: bool) -> bytes:
     """Code the residuals of a step.
 
     Args:
-        residuals: int16 (residual,), in eighths of a step, in coding order: points of the quantiser in turn
-            where the index is at least ``tables.first_dependent``, else multiples of 8.
-        indices: uint8 (residual,), 0..63.
+        step: Its residuals, int16, in eighths of a quantisation step: plain ones are multiples of 8,
+            dependent ones are points of the quantiser that is in turn.
         tables: The tables of the step.
-        dependent: Whether any are dependent; else all are multiples of 8.
+        dependent: Whether residuals are dependent from ``tables.first_dependent`` on; else all are plain.
 
     Returns:
         The payload, empty when all are 0. It never ends in a zero byte.
@@ -152,22 +149,30 @@ def encode_residuals(
     Raises:
         InputError: The arrays differ in length, or hold values other than above.
     """
-    _check_symbols(residuals, indices)
     stack = _new_stack(b"")
-    lanes = _lanes(indices, tables, dependent)
-    symbols, numbers = _plain_symbols(residuals, indices, tables, dependent)
-    order = _widest_first(numbers)
-    _push(stack, symbols[order], numbers[order], np.zeros(len(order), np.intp), tables)
-    _push_rows(stack, *lanes.trace(residuals[lanes.order]), lanes, tables)
+    for places, indices in reversed(step.waves):
+        residuals = step.residuals[places]
+        _check_symbols(residuals, indices)
+        lanes = _lanes(indices, tables, dependent)
+        symbols, numbers = _plain_symbols(residuals, indices, tables, dependent)
+        order = _widest_first(numbers)
+        _push(stack, symbols[order], numbers[order], np.zeros(len(order), np.intp), tables)
+        _push_rows(stack, *lanes.trace(residuals[lanes.order]), lanes, tables)
     return _payload(stack)
 
 
 def symbols_and_tables(
     residuals: NDArray[np.int16], indices: NDArray[np.uint8], tables: Tables, *, dependent: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """The symbols that residuals are coded as, and the table, 0..191, of each, in the order of decoding.
+    """The symbols that the residuals of a wave are coded as, and the table, 0..191, of each.
 
-    Args: as for :func:`encode_residuals`.
+    Dependent residuals come first, as they lie in their rows, then plain ones in coding order.
+
+    Args:
+        residuals: int16 (residual,), as for :func:`encode_residuals`, as are tables and ``dependent``.
+        indices: uint8 (residual,), 0..63.
+        tables: Of the step.
+        dependent: The same.
 
     Raises:
         InputError: As for :func:`encode_residuals`.
@@ -179,41 +184,57 @@ def symbols_and_tables(
     return np.concatenate([dependent_symbols, symbols]), np.concatenate([dependent_tables, numbers])
 
 
-def decode_residuals(
-    data: bytes, indices: NDArray[np.uint8], tables: Tables, *, dependent: bool
-) -> NDArray[np.int16]:
-    """Decode what :func:`encode_residuals` wrote for the same indices.
+class ResidualDecoder:
+    """Decodes what :func:`encode_residuals` wrote, wave by wave.
 
     Args:
         data: The payload.
-        indices: uint8 (residual,), 0..63.
         tables: The tables of the step.
         dependent: As for :func:`encode_residuals`.
 
-    Returns:
-        int16 (residual,), in eighths of a step.
-
     Raises:
-        CorruptedError: The payload is not what the encoder writes for any residuals with these indices.
-        InputError: An index is outside of 0..63.
+        CorruptedError: The payload ends in a zero byte.
     """
-    _check_indices(indices)
-    residuals = np.zeros(indices.shape, np.int32)
-    if not data:
+
+    def __init__(self, data: bytes, tables: Tables, *, dependent: bool) -> None:
+        self._data, self._tables, self._dependent = data, tables, dependent
+        self._stack = _new_stack(data)
+
+    def wave(self, indices: NDArray[np.uint8]) -> NDArray[np.int16]:
+        """The residuals of the next wave, int16 (residual,), in eighths of a step.
+
+        Args:
+            indices: uint8 (residual,), 0..63.
+
+        Raises:
+            CorruptedError: A residual is larger than the encoder writes.
+            InputError: An index is outside of 0..63.
+        """
+        _check_indices(indices)
+        residuals = np.zeros(indices.shape, np.int32)
+        if not self._data:
+            return residuals.astype(np.int16)
+        stack, tables = self._stack, self._tables
+        lanes = _lanes(indices, tables, self._dependent)
+        residuals[lanes.order] = _pop_rows(stack, lanes, tables)
+        plain = _plain(indices, tables, self._dependent)
+        of_plain = _pop(stack, indices[plain], _widest_first(indices[plain]), tables)
+        residuals[plain] = RESIDUAL_UNIT * of_plain
+        largest = int(np.abs(residuals).max(initial=0))
+        if largest > MAX_RESIDUAL:
+            raise CorruptedError(
+                f"Expected residuals up to {MAX_RESIDUAL} eighths of a step in magnitude. Found {largest}. "
+                "Get the file again from its source."
+            )
         return residuals.astype(np.int16)
-    stack = _new_stack(data)
-    lanes = _lanes(indices, tables, dependent)
-    residuals[lanes.order] = _pop_rows(stack, lanes, tables)
-    plain = _plain(indices, tables, dependent)
-    of_plain = _pop(stack, indices[plain], _widest_first(indices[plain]), tables)
-    residuals[plain] = RESIDUAL_UNIT * of_plain
-    _check_end(stack, data, indices.size)
-    if np.abs(residuals).max() > MAX_RESIDUAL:
-        raise CorruptedError(
-            f"Expected residuals up to {MAX_RESIDUAL} eighths of a step in magnitude. Found "
-            f"{np.abs(residuals).max()}. Get the file again from its source."
-        )
-    return residuals.astype(np.int16)
+
+    def finish(self) -> None:
+        """Check, behind the last wave, that the payload is used up.
+
+        Raises:
+            CorruptedError: It is not: no encoder writes it.
+        """
+        _check_end(self._stack, self._data)
 
 
 def _lanes(indices: NDArray[np.uint8], tables: Tables, dependent: bool) -> Lanes:
@@ -288,14 +309,14 @@ def _push(
     coded, half, escaped = _alphabet_symbols(symbols, numbers, tables)
     with_escapes = set(groups[escaped].tolist())
     models, former = tables.prepared(_Models), -1
-    for start, stop in reversed(_runs(numbers + TABLE_COUNT * groups)):
-        group = int(groups[start])
+    for start, stop, value in reversed(_runs(numbers + TABLE_COUNT * groups)):
+        group, number = divmod(value, TABLE_COUNT)
         if group != former and group in with_escapes:
             first, behind = np.searchsorted(groups, (group, group + 1))
             there = first + np.flatnonzero(escaped[first:behind])
             _push_escapes(stack, symbols[there], half[there])
         former = group
-        stack.encode_reverse(coded[start:stop], models.of(int(numbers[start])))
+        stack.encode_reverse(coded[start:stop], models.of(number))
 
 
 def _pop(
@@ -308,8 +329,8 @@ def _pop(
     sorted_numbers = numbers[order]
     grouped = np.empty(len(numbers), np.int32)
     models = tables.prepared(_Models)
-    for start, stop in _runs(sorted_numbers):
-        grouped[start:stop] = stack.decode(models.of(int(sorted_numbers[start])), stop - start)
+    for start, stop, number in _runs(sorted_numbers):
+        grouped[start:stop] = stack.decode(models.of(number), stop - start)
     half = _half_widths(tables)[sorted_numbers]
     beyond = grouped - half
     grouped -= (2 * half + 2) * (beyond > 0)
@@ -338,10 +359,11 @@ def _wide_half_widths(tables: Tables) -> NDArray[np.int32]:
     return tables.half_width.astype(np.int32)
 
 
-def _runs(values: NDArray[np.integer[Any]]) -> list[tuple[int, int]]:
-    """Where runs of equal values start and stop."""
-    cuts = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)]
-    return list(pairwise(cuts))
+def _runs(values: NDArray[np.integer[Any]]) -> list[tuple[int, int, int]]:
+    """Where runs of equal values start and stop, and the values."""
+    starts = np.concatenate(([0], np.flatnonzero(values[1:] != values[:-1]) + 1))
+    cuts = [*starts.tolist(), len(values)]
+    return list(zip(cuts, cuts[1:], values[starts].tolist(), strict=False))
 
 
 def _payload(stack: Any) -> bytes:
@@ -349,11 +371,11 @@ def _payload(stack: Any) -> bytes:
     return words.astype("<u4").tobytes().rstrip(b"\0")
 
 
-def _check_end(stack: Any, data: bytes, count: int) -> None:
+def _check_end(stack: Any, data: bytes) -> None:
     if not stack.is_empty():
         raise CorruptedError(
-            f"Expected {count} symbols to use up a payload of {len(data)} bytes. Found bits left "
-            "over: the payload is damaged or belongs to other symbols. Get the file again from its source."
+            f"Expected the symbols to use up a payload of {len(data)} bytes. Found bits left over: the "
+            "payload is damaged or belongs to other symbols. Get the file again from its source."
         )
 
 

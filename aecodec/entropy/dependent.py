@@ -10,9 +10,10 @@ coding with multilevel/phase signals", IEEE Trans. Inf. Theory 1982; parity chec
 codecs have 4 or 8 states; a decoder does not feel how many there are. Everything here is integers: it is the
 decoder's side. How an encoder chooses is `aecodec.quantisation`'s matter.
 
-The residuals of a step are put into *columns*, down each of which a machine runs, 256 rows at most: what
-is decoded at a time is a row, and long enough columns lose little at their starts. The normative text is
-sections 9.5 and 9.6 of ``formats/aec.md``.
+The residuals of a wave are put into *columns*, down each of which a machine runs, 256 rows at most: what
+is decoded at a time is a row, and long enough columns lose little at their starts. Narrow tables come first:
+a machine that has just started offers few choices, which costs least where residuals are small. The normative
+text is sections 9.5 and 9.6 of ``formats/aec.md``.
 """
 
 from __future__ import annotations
@@ -51,12 +52,12 @@ _NEXT: Final = np.array(
 
 @dataclass(frozen=True, eq=False)
 class Lanes:
-    """The dependent residuals of a step, as they lie in rows and columns.
+    """The dependent residuals of a wave, as they lie in rows and columns.
 
     Attributes:
-        order: intp (residual,), where each lies among all residuals of the step in coding order: those of
-            wide tables first. Row j holds the elements from ``j * columns`` on.
-        indices: uint8 (residual,), of their tables, 0..63, descending.
+        order: intp (residual,), where each lies among all residuals of the wave in coding order: those of
+            narrow tables first. Row j holds the elements from ``j * columns`` on.
+        indices: uint8 (residual,), of their tables, 0..63, ascending.
     """
 
     order: NDArray[np.intp]
@@ -64,7 +65,7 @@ class Lanes:
 
     @classmethod
     def of(cls, indices: NDArray[np.uint8], first_dependent: int) -> Lanes:
-        """Of a step.
+        """Of a wave.
 
         Args:
             indices: uint8 (residual,), 0..63, of all its residuals in coding order.
@@ -72,7 +73,7 @@ class Lanes:
         """
         dependent = np.flatnonzero(indices >= first_dependent)
         found = indices[dependent]
-        order = np.argsort(INDEX_COUNT - 1 - found, kind="stable")
+        order = np.argsort(found, kind="stable")
         return cls(dependent[order], found[order])
 
     @property

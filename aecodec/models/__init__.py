@@ -329,7 +329,9 @@ def _check_manifest(manifest: dict[str, Any], path: Path) -> None:
     problems = {
         "name (text)": isinstance(manifest.get("name"), str),
         "model_id (16 hexadecimal digits)": isinstance(identifier, str) and _is_model_id(identifier),
-        "latent_channels (a positive multiple of 4)": _is_count(manifest.get("latent_channels"), multiple=4),
+        "latent_channels (a positive multiple of 16)": _is_count(
+            manifest.get("latent_channels"), multiple=16
+        ),
         "hyper_channels (a positive integer)": _is_count(manifest.get("hyper_channels")),
         "level_count (1 to 256)": _is_count(level_count) and int(level_count or 0) <= 256,
         "quality_levels (100 levels that do not fall)": _are_levels(levels, level_count),

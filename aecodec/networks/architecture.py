@@ -37,7 +37,8 @@ class Architecture:
     """The sizes of the networks, and the range of the rate scale.
 
     Attributes:
-        latent_channels: a multiple of 4: a coding step codes a quarter of them at a position.
+        latent_channels: a multiple of 16: a coding step codes a quarter of them at a position, in bands of
+            four.
         hyper_channels: of the hyper-latents.
         eighth_width: channels of the transforms at 1/8 resolution.
         sixteenth_width: channels of the transforms at 1/16 resolution.

@@ -19,7 +19,13 @@ import numpy as np
 from keras import ops
 
 from aecodec.networks.architecture import LATENT_UNIT, STEPS, Architecture
-from aecodec.networks.layers import LevelTable, Tensor, level_weights_of, straight_through_round
+from aecodec.networks.layers import (
+    LevelTable,
+    Tensor,
+    bounded_gradient,
+    level_weights_of,
+    straight_through_round,
+)
 from aecodec.networks.prediction import HyperAnalysis, HyperSynthesis, StepPrediction, step_masks
 from aecodec.networks.quantisation import rate_distortion_round, rate_in_bits
 from aecodec.networks.scales import ScaleNetwork, logistic_bits
@@ -74,16 +80,22 @@ class Coded:
 class Autoencoder(keras.Model):
     """Analysis, synthesis, prediction and scales of one model."""
 
-    def __init__(self, architecture: Architecture, *, dtype: Any = "float32") -> None:
+    def __init__(
+        self, architecture: Architecture, *, dtype: Any = "float32", through_scales: bool = False
+    ) -> None:
         """Fresh weights; training begins with `set_linear_transform`.
 
         Args:
             architecture: the sizes.
             dtype: Keras policy of the heavy layers; latents, gains and entropy parts stay float32.
+            through_scales: whether in training the gradient of the rate reaches hyper-latents through the
+                scale network as well, and not through the prediction alone. The gradients of rate and
+                distortion by hyper-latents are then bounded (`bounded_gradient`).
         """
         super().__init__(name="autoencoder", dtype="float32")
         a = architecture
         self.architecture = a
+        self._through_scales = through_scales
         self.analysis = Analysis(a, dtype=dtype)
         self.synthesis = Synthesis(a, dtype=dtype)
         self.hyper_analysis = HyperAnalysis(a, dtype=dtype)
@@ -309,7 +321,9 @@ class Autoencoder(keras.Model):
         hyper_bits = rate_in_bits(
             hyper_soft, hyper, self.scale_network.hyper_indices(level_weights), hyper_noise
         )
-        coded = self.code(latents, hyper, level_weights, self.rounding(level_weights))
+        through = self._through_scales
+        seen = bounded_gradient(hyper) if through else hyper
+        coded = self.code(latents, seen, level_weights, self.rounding(level_weights), through=through)
         residual_bits = rate_in_bits(coded.scaled, coded.residuals, coded.indices, residual_noise)
         return coded, (residual_bits, hyper_bits)
 

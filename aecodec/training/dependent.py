@@ -1,4 +1,6 @@
-"""Dependent quantisation in training: forward as the encoder quantises, with gradients to train by."""
+"""Dependent quantisation in training: forward as the encoder quantises, but for the waves and the adaptation
+of the first two steps, with gradients to train by.
+"""
 
 from __future__ import annotations
 

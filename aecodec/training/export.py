@@ -29,6 +29,7 @@ from aecodec.training.console import run
 from aecodec.training.data import HELD_OUT_ENDING, PictureSet, centres, load_pictures
 from aecodec.training.fitting import (
     CROP,
+    fit_adaptation,
     fit_tables,
     measure_held_out,
     quality_levels,
@@ -93,16 +94,20 @@ def export(
     tune_rounding(model, training, ROUNDING_STRENGTHS, min(16, crops))
     arrays = arrays_of(model)
     with tempfile.TemporaryDirectory() as scratch:
-        # What an encoder writes depends on what its tables cost, so they are fitted twice.
-        arrays |= empty_basis(architecture).to_arrays()
-        plain = write_model(Path(scratch) / "plain", architecture, arrays | trial_tables(architecture))
+        # What an encoder writes depends on what its tables cost, so they are fitted again and again.
+        arrays |= empty_basis(architecture).to_arrays() | trial_tables(architecture)
+        plain = write_model(Path(scratch) / "plain", architecture, arrays)
         check_runtimes(plain, model, centres(held_out, CROP)[0])
-        fitted = fit_tables(plain, training, max(crops // 3, 1))
-        first = write_model(Path(scratch) / "first", architecture, arrays | fitted)
-        fitted = fit_tables(first, training, max(crops, 1))
-        second = write_model(Path(scratch) / "second", architecture, arrays | fitted)
-        fitted |= fit_post_filters(second, training, max(crops // 2, 1))
-        written = write_model(folder, architecture, arrays | fitted, notes)
+        arrays |= fit_tables(plain, training, max(crops // 3, 1))
+        first = write_model(Path(scratch) / "first", architecture, arrays)
+        arrays |= fit_adaptation(first, training, max(crops // 2, 1))
+        adapted = write_model(Path(scratch) / "adapted", architecture, arrays)
+        arrays |= fit_tables(adapted, training, max(crops // 3, 1))
+        second = write_model(Path(scratch) / "second", architecture, arrays)
+        arrays |= fit_tables(second, training, max(crops, 1))
+        third = write_model(Path(scratch) / "third", architecture, arrays)
+        arrays |= fit_post_filters(third, training, max(crops // 2, 1))
+        written = write_model(folder, architecture, arrays, notes)
         return _with_results(_with_measured_halo(written, training), plain, held_out)
 
 

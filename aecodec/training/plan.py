@@ -37,6 +37,7 @@ class TrainingPlan:
         clip_norm: global norm that gradients are clipped to.
         average: momentum of the moving average of the weights.
         precision: Keras dtype policy of the heavy layers.
+        through_scales: as of `Autoencoder`.
         seed: of crops, levels, noise and initial weights. Each step draws from the seed and its own number,
             so a run that is resumed draws what it would have drawn.
         resume: a checkpoint, or the folder of a released model, whose weights to start from.
@@ -66,6 +67,7 @@ class TrainingPlan:
     clip_norm: float = 20.0
     average: float = 0.998
     precision: str = "mixed_bfloat16"
+    through_scales: bool = False
     seed: int = 1
     resume: Path | None = None
     keep_schedule: bool = False

@@ -67,7 +67,9 @@ class TrainingRun:
         keras.utils.set_random_seed(plan.seed)
         largest_crop = max(plan.crop, plan.large_crop)
         pictures, held_out = load_pictures(plan.data, minimum_side=largest_crop)
-        self.model = Autoencoder(PRESETS[plan.preset], dtype=plan.precision)
+        self.model = Autoencoder(
+            PRESETS[plan.preset], dtype=plan.precision, through_scales=plan.through_scales
+        )
         self.optimizer = make_optimizer(plan.optimizer, clip_norm=plan.clip_norm, average=plan.average)
         self.optimizer.build(self.model.trainable_variables)
         spent = self._set_weights(pictures)

@@ -45,6 +45,11 @@ def _option(name: str, default: Any, text: str) -> Callable[[_Command], _Command
 @_option("--clip-norm", _P.clip_norm, "Global norm that gradients are clipped to.")
 @_option("--average", _P.average, "Momentum of the weights' moving average.")
 @_option("--precision", _P.precision, "Keras policy of the heavy layers.")
+@click.option(
+    "--through-scales/--not-through-scales",
+    default=_P.through_scales,
+    help="Let the gradient of the rate reach hyper-latents through the scale network as well, bounded.",
+)
 @_option("--seed", _P.seed, "Of crops, levels, noise and initial weights.")
 @click.option(
     "--resume",

@@ -9,9 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecodec.entropy import (
+    ADAPTED_STEPS,
     CONTEXT_COUNT,
+    INDEX_COUNT,
     RESIDUAL_UNIT,
     TABLE_COUNT,
+    WAVE_COUNT,
+    Adaptation,
+    Choose,
+    ChunkIndices,
+    CodedStep,
     EntropyModel,
     HyperTables,
     Lanes,
@@ -24,8 +31,10 @@ from aecodec.entropy import (
     step_source,
     take_step,
 )
+from aecodec.entropy.adaptation import BAND, Places
+from aecodec.entropy.coder import ResidualDecoder
 from aecodec.entropy.dependent import advanced, residuals_of
-from aecodec.entropy.scales import STEP_COUNT
+from aecodec.entropy.scales import GROUP_COUNT, STEP_COUNT
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -68,8 +77,19 @@ def random_entropy_arrays(
         arrays |= _depthwise(random, f"step{step}_depthwise", step_width)
         arrays |= _pointwise(random, f"step{step}_pointwise_1", step_width, step_width)
         arrays |= _pointwise(random, f"step{step}_index", step_width, latent_channels, spread=24, middle=28)
+    arrays |= random_adaptation(seed, latent_channels // GROUP_COUNT).to_arrays()
     arrays["scales/magnitude_lut"] = np.minimum(3 * np.arange(2048), 255).astype(np.uint8)
     return arrays
+
+
+def random_adaptation(seed: int = 0, channels: int = 4) -> Adaptation:
+    """One that moves indices by many places, for groups of so many channels."""
+    random = np.random.default_rng((seed, channels))
+    shape = (ADAPTED_STEPS, WAVE_COUNT, channels)
+    expected = np.sort(random.integers(0, 1025, (ADAPTED_STEPS, INDEX_COUNT)).astype(np.int16))
+    weight = random.integers(-127, 128, (*shape, channels // BAND + 1)).astype(np.int8)
+    bias = random.integers(-(2**11), 2**11, shape).astype(np.int32)
+    return Adaptation(expected, weight, bias, 10)
 
 
 def random_hyper_tables(seed: int = 0, channels: int = 6) -> HyperTables:
@@ -129,15 +149,39 @@ def random_dependent_symbols(
     """The same symbols, where those of large indices stand for dependent residuals."""
     z, plain = random_symbols(seed, model, height, width, scale)
     r = np.zeros_like(plain)
-    network = model.scale_network
-    features = network.features(z, level)
+    indices = ChunkIndices(z, level, model.scale_network, model.adaptation)
     for step in range(STEP_COUNT):
-        indices = network.step_indices(step, features, r, level)
-        residuals = take_step(plain, step).ravel()
-        lanes = Lanes.of(indices.ravel(), model.first_dependent)
-        residuals[lanes.order] = of_lanes(lanes, residuals[lanes.order] // RESIDUAL_UNIT)
-        put_step(r, step, residuals.reshape(indices.shape))
+        of_network = indices.of_network(step, r)
+        coded = indices.code(step, of_network, dependent_of(take_step(plain, step).ravel(), model))
+        put_step(r, step, coded.residuals.reshape(of_network.shape))
     return z, r
+
+
+def dependent_of(plain: NDArray[np.int16], model: EntropyModel) -> Choose:
+    """Residuals with the symbols of plain ones (residual,)."""
+
+    def choose(places: Places, indices: NDArray[np.uint8]) -> NDArray[np.int16]:
+        residuals = plain[places].copy()
+        lanes = Lanes.of(indices, model.first_dependent)
+        residuals[lanes.order] = of_lanes(lanes, residuals[lanes.order] // RESIDUAL_UNIT)
+        return residuals
+
+    return choose
+
+
+def one_wave(residuals: NDArray[np.int16], indices: NDArray[np.uint8]) -> CodedStep:
+    """The residuals of a step that has one wave."""
+    return CodedStep(residuals, ((slice(None), indices),))
+
+
+def decode_wave(
+    data: bytes, indices: NDArray[np.uint8], tables: Tables, *, dependent: bool
+) -> NDArray[np.int16]:
+    """Decode the payload of a step that has one wave."""
+    decoder = ResidualDecoder(data, tables, dependent=dependent)
+    residuals = decoder.wave(indices)
+    decoder.finish()
+    return residuals
 
 
 def of_lanes(lanes: Lanes, symbols: NDArray[Any]) -> NDArray[np.int32]:

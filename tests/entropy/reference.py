@@ -204,8 +204,8 @@ def walk_step(indices: list[int], first_dependent: int, code_group: CodeGroup) -
     their numbers and tables, in the order of decoding.
     """
     r = [0] * len(indices)
-    order = coding_order(indices)
-    dependent = [number for number in order if indices[number] >= first_dependent]
+    narrow_first = sorted(range(len(indices)), key=lambda number: (indices[number], number))
+    dependent = [number for number in narrow_first if indices[number] >= first_dependent]
     columns = -(-len(dependent) // ROWS)
     states = [0] * columns
     while dependent:
@@ -218,7 +218,7 @@ def walk_step(indices: list[int], first_dependent: int, code_group: CodeGroup) -
             sign = (k > 0) - (k < 0)
             r[number] = 5 * (2 * k - sign * (states[column] % 2))
             states[column] = next_state(states[column], k)
-    plain = [number for number in order if indices[number] < first_dependent]
+    plain = [number for number in coding_order(indices) if indices[number] < first_dependent]
     symbols = code_group(plain, [indices[number] for number in plain])
     for number, k in zip(plain, symbols, strict=True):
         r[number] = 8 * k
@@ -231,18 +231,26 @@ def residuals_of(symbols: list[int], indices: list[int], first_dependent: int) -
 
 
 def decode_step(payload: bytes, indices: list[int], tables: Tables, dependent: bool) -> list[int]:
-    """The residuals of a step in coding order, in eighths, or ValueError."""
+    """The residuals of a step of one wave in coding order, in eighths, or ValueError."""
     stack = Stack(payload)
+    r = decode_wave(stack, indices, tables, dependent)
+    check_end(stack, payload)
+    return r
+
+
+def decode_wave(stack: Stack, indices: list[int], tables: Tables, dependent: bool) -> list[int]:
+    """The residuals of a wave in coding order, in eighths, or ValueError."""
     first = tables.first_dependent if dependent else 64
     r = walk_step(indices, first, lambda numbers, of_tables: pull_group(stack, of_tables, tables))
-    check_end(stack, payload)
     if any(abs(value) > 32767 for value in r):
         raise ValueError("too large")
     return r
 
 
 def encode_step(symbols: list[int], indices: list[int], tables: Tables, dependent: bool) -> bytes:
-    """The payload of any symbols of a step, in coding order, even of those that a decoder must refuse."""
+    """The payload of any symbols of a step of one wave, in coding order, even of those that a decoder must
+    refuse.
+    """
     groups: list[tuple[list[int], list[int]]] = []
 
     def keep(numbers: list[int], of_tables: list[int]) -> list[int]:
@@ -337,11 +345,16 @@ def decode_chunk(
     of_hyper_latents = Tables.from_arrays(arrays, "hyper_latents")
     z = decode_hyper_latents(payloads[0], shape, level, choice, of_hyper_latents)
 
+    stacks = [Stack(payload) for payload in payloads]
+
     def decode_one(step: int, indices: list[int], coded: NDArray[np.bool_]) -> list[int]:
         tables = Tables.from_arrays(arrays, f"step{step}")
-        return decode_step(payloads[1 + step], indices, tables, dependent)
+        return decode_wave(stacks[1 + step], indices, tables, dependent)
 
-    return z, walk_chunk(z, level, arrays, decode_one)
+    r = walk_chunk(z, level, arrays, decode_one)
+    for stack, payload in list(zip(stacks, payloads, strict=True))[1:]:
+        check_end(stack, payload)
+    return z, r
 
 
 def chunk_residuals(
@@ -362,12 +375,75 @@ def walk_chunk(
     arrays: Arrays,
     residuals: Callable[[int, list[int], NDArray[np.bool_]], list[int]],
 ) -> NDArray[np.int64]:
-    """The residuals of a chunk, of which ``residuals`` gives those of a step by their table indices."""
+    """The residuals of a chunk, of which ``residuals`` gives those of a wave by their table indices."""
     channels = arrays["scales/step0_index/weight"].shape[0]
     r = np.zeros((4 * z.shape[0], 4 * z.shape[1], channels), np.int64)
+    expected = np.zeros_like(r)
+    known = np.zeros(r.shape, np.bool_)
     of_features = features(arrays, z, level)
     for step in range(5):
-        coded = step_of(r.shape) == step
-        indices = all_step_indices(arrays, step, of_features, r, level)[coded]
-        r[coded] = residuals(step, [int(index) for index in indices], coded)
+        indices = all_step_indices(arrays, step, of_features, r, level)
+        for wave in range(4 if step < 2 else 1):
+            coded = (step_of(r.shape) == step) & ((wave_of(r.shape) == wave) | (step > 1))
+            moved = indices.copy()
+            if step < 2:
+                adapt(arrays, step, wave, coded, moved, r, expected, known)
+                expected[coded] = arrays["adaptation/expected"][step][indices[coded]]
+            r[coded] = residuals(step, [int(index) for index in moved[coded]], coded)
+            known |= coded
     return r
+
+
+def wave_of(shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """(rows, columns, L): the wave that codes each residual of the first two steps."""
+    i, j, _ = np.indices(shape)
+    waves: NDArray[np.int64] = 2 * (i % 2) + (i // 2 + j // 2) % 2
+    return waves
+
+
+def adapt(
+    arrays: Arrays,
+    step: int,
+    wave: int,
+    coded: NDArray[np.bool_],
+    indices: NDArray[np.int64],
+    r: NDArray[np.int64],
+    expected: NDArray[np.int64],
+    known: NDArray[np.bool_],
+) -> None:
+    """Correct the indices of a wave in place (section 10.6)."""
+    rows, columns, channels = r.shape
+    group = channels // 4
+    weight, bias = arrays["adaptation/weight"].astype(np.int64), arrays["adaptation/bias"]
+    shift = int(arrays["adaptation/shift"])
+    of_steps = step_of(r.shape)
+    for i, j, c in np.argwhere(coded):
+        near = [(a, b) for a in range(rows) for b in range(columns) if 1 <= abs(a - i) + abs(b - j) <= 2]
+        total = int(bias[step, wave, c % group])
+        for band in range(group // 4):
+            places = [
+                (a, b, k)
+                for a, b in near
+                for k in range(channels)
+                if k % group // 4 == band and known[a, b, k] and of_steps[a, b, k] < 2
+            ]
+            total += int(weight[step, wave, c % group, band]) * surprise(places, r, expected)
+        own = [(a, b, c) for a, b in ((i - 2, j), (i + 2, j), (i, j - 2), (i, j + 2))]
+        own = [place for place in own if 0 <= place[0] < rows and 0 <= place[1] < columns]
+        own = [place for place in own if known[place] and of_steps[place] == step]
+        total += int(weight[step, wave, c % group, -1]) * surprise(own, r, expected)
+        moved = int(indices[i, j, c]) + ((total + (1 << (shift - 1))) >> shift)
+        indices[i, j, c] = min(max(moved, 0), 63)
+
+
+def surprise(places: list[Place], r: NDArray[np.int64], expected: NDArray[np.int64]) -> int:
+    """How much larger residuals are than expected, -127..127."""
+    found = sum(min(abs(int(r[place])), 64) for place in places) + 6
+    hoped = ((sum(int(expected[place]) for place in places) + 8) >> 4) + 6
+    return max(-127, min(127, logarithm(found) - logarithm(hoped)))
+
+
+def logarithm(n: int) -> int:
+    """32 times the logarithm to base 2, piecewise linear."""
+    power = n.bit_length() - 1
+    return 32 * power + 32 * n // 2**power

@@ -165,7 +165,7 @@ def test_layers_that_do_not_fit_together_are_refused(name: str, axis: int, count
 
 def test_steps_of_different_numbers_of_latents_are_refused() -> None:
     arrays = random_entropy_arrays(0, latent_channels=16)
-    other = random_entropy_arrays(0, latent_channels=20)
+    other = random_entropy_arrays(0, latent_channels=32)
     arrays |= {name: other[name] for name in other if name.startswith("scales/step2")}
     with pytest.raises(ModelError, match="five steps"):
         IntegerScaleNetwork.from_arrays(arrays)

@@ -132,6 +132,23 @@ def test_gradients_reach_every_variable(model: Autoencoder) -> None:
     assert all(np.isfinite(numpy(gradient)).all() for gradient in gradients)
 
 
+def test_the_rate_reaches_hyper_latents_through_the_scales_where_this_is_asked_for(
+    model: Autoencoder,
+) -> None:
+    tf = pytest.importorskip("tensorflow", reason="a gradient is taken by TensorFlow")
+    through = Autoencoder(model.architecture, through_scales=True)
+    through.set_weights(model.get_weights())
+    slopes, totals = [], []
+    for one in (model, through):
+        with tf.GradientTape() as tape:
+            result = one.training_pass(pixels(64, 64), levels(72), *noise(1, 64, 64))
+            total = tf.reduce_mean(result.residual_bits)
+        slopes.append(numpy(tape.gradient(total, one.hyper_analysis.leave.kernel)))
+        totals.append(float(total))
+    assert totals[0] == pytest.approx(totals[1])
+    assert not np.allclose(*slopes)
+
+
 def test_levels_between_two_nodes_train_both(model: Autoencoder) -> None:
     tf = pytest.importorskip("tensorflow", reason="a gradient is taken by TensorFlow")
     rows = model.log_gain.rows

@@ -14,6 +14,7 @@ from aecodec.networks.layers import (
     Depthwise,
     LevelTable,
     Pointwise,
+    bounded_gradient,
     depth_to_space,
     level_weights_of,
     space_to_depth,
@@ -30,6 +31,23 @@ def test_rounding_goes_half_up_and_lets_the_gradient_pass() -> None:
         total = tf.reduce_sum(3 * rounded)
     assert numpy(rounded).tolist() == [-1, -1, 0, 0, 1, 7, 2**22 + 1]
     assert numpy(tape.gradient(total, values)).tolist() == [3] * 7
+
+
+def test_a_bounded_gradient_reaches_up_to_twice_the_root_mean_square_of_its_sample() -> None:
+    tf = pytest.importorskip("tensorflow", reason="a gradient is taken by TensorFlow")
+    values = tf.constant(np.random.default_rng(0).normal(0, 1, (2, 4, 4, 8)), tf.float32)
+    slopes = np.random.default_rng(1).normal(0, 1, values.shape).astype(np.float32)
+    slopes[1] *= 1000
+    slopes[0, 0, 0, 0] = 1e4
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        same = bounded_gradient(values)
+        total = tf.reduce_sum(same * slopes)
+    assert np.array_equal(numpy(same), numpy(values))
+    found = numpy(tape.gradient(total, values))
+    bounds = 2 * np.sqrt(np.mean(np.square(slopes), axis=(1, 2, 3), keepdims=True))
+    np.testing.assert_allclose(found, np.clip(slopes, -bounds, bounds), rtol=1e-5)
+    assert found[0, 0, 0, 0] < 2000
 
 
 @given(

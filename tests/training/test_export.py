@@ -110,6 +110,12 @@ def test_the_manifest_accounts_for_training_and_results(loop: Loop) -> None:
     assert set(np.unique(loop.model.arrays["encoder/rounding_strength/rows"])) <= {0.25, 0.5, 0.75, 1.0}
 
 
+def test_the_model_has_an_adaptation(loop: Loop) -> None:
+    adaptation = loop.model.entropy.adaptation
+    assert adaptation.expected.any()
+    assert adaptation.weight[1].any()
+
+
 def test_the_model_has_post_filters(loop: Loop) -> None:
     basis, hyper = FilterBasis.of(loop.model), loop.model.entropy.hyper
     assert len(basis.kernel) == hyper.coefficient_count == 2  # half of the crops

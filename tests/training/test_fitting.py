@@ -11,12 +11,13 @@ import pytest
 pytest.importorskip("keras", reason="a model is built with Keras")
 pytest.importorskip("onnx", reason="held-out pictures pass through ONNX graphs")
 
-from aecodec.entropy import EntropyModel, Tables
+from aecodec.entropy import Adaptation, EntropyModel, Tables
 from aecodec.models import Model
 from aecodec.training import fitting
 from aecodec.training.fitting import (
     FIRST_DEPENDENT,
     HISTOGRAM_LIMIT,
+    fit_adaptation,
     fit_tables,
     measure_held_out,
     quality_levels,
@@ -81,6 +82,19 @@ def test_each_step_has_the_tables_of_its_own_symbols(
     for step in range(5):
         bits = Tables.from_arrays(fitted, f"step{step}").cost_in_bits(np.arange(5), 40)
         assert np.argmin(bits) == step
+
+
+def test_a_fitted_adaptation_is_one_for_the_model_and_the_same_each_time(tiny_model: Model) -> None:
+    fitted, again = (fit_adaptation(tiny_model, picture_set((200, 130)), 3) for _ in range(2))
+    assert all(np.array_equal(array, again[name]) for name, array in fitted.items())
+    entropy = EntropyModel.from_arrays({**tiny_model.arrays, **fitted})
+    assert entropy.adaptation.expected.any()
+
+
+def test_before_anything_is_counted_no_index_is_moved() -> None:
+    adaptation = Adaptation.from_arrays(trial_tables(TINY))
+    assert not adaptation.weight.any()
+    assert not adaptation.bias.any()
 
 
 def test_before_anything_is_counted_all_steps_have_the_same_tables() -> None:

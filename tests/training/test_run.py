@@ -15,6 +15,7 @@ pytest.importorskip("keras", reason="training needs Keras")
 pytest.importorskip("tensorflow", reason="the steps are taken by TensorFlow")
 
 import tensorflow as tf
+from keras import ops
 
 from aecodec.errors import InputError, ModelError
 from aecodec.models import Model
@@ -193,6 +194,19 @@ def test_several_steps_in_one_call_are_those_of_single_calls(plan: Plans, tmp_pa
     np.testing.assert_allclose(found.loss, np.concatenate([r.loss for r in expected]), rtol=1e-4)
     together.advance()
     assert [line["step"] for line in log_of(together.plan) if line["event"] == "train"] == [4]
+
+
+@pytest.mark.usefixtures("eager")
+def test_the_gradient_takes_the_way_through_the_scales_where_the_plan_says_so(
+    plan: Plans, tmp_path: Path
+) -> None:
+    kernels = []
+    for name, through in (("without", False), ("through", True)):
+        run = TrainingRun(plan(through_scales=through, out=tmp_path / name))
+        run.take_steps()
+        run.take_steps()
+        kernels.append(ops.convert_to_numpy(run.model.hyper_analysis.enter.kernel))
+    assert not np.array_equal(*kernels)
 
 
 @pytest.mark.usefixtures("eager")
