@@ -1,5 +1,5 @@
-"""Dependent quantisation in training: forward as the encoder quantises, but for the waves and the adaptation
-of the first two steps, with gradients to train by.
+"""Dependent quantisation in training: forward as the encoder quantises, but for the adaptation of table
+indices in the first two steps, with gradients to train by.
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from aecodec.entropy import FINE_UNIT, INDEX_COUNT, RESIDUAL_UNIT, Lanes, Tables
+from aecodec.entropy import (
+    ADAPTED_STEPS,
+    FINE_UNIT,
+    INDEX_COUNT,
+    RESIDUAL_UNIT,
+    WAVE_COUNT,
+    Lanes,
+    Tables,
+)
 from aecodec.networks.autoencoder import Autoencoder, TrainingPass
 from aecodec.networks.layers import Tensor
 from aecodec.networks.prediction import step_masks
@@ -133,10 +141,10 @@ class DependentCoding:
         """
         planes = np.full((3, len(scaled), mask.size), 0.5, np.float32)
         planes[0] = 0
-        chosen = np.flatnonzero(mask)
-        for number, sample in enumerate(scaled):
-            of_step = (plane.reshape(-1)[chosen] for plane in (sample, indices[number], strength[number]))
-            planes[:, number, chosen] = self._quantise_sample(step, *of_step)
+        for chosen in map(np.flatnonzero, _waves(step, mask)):
+            for number, sample in enumerate(scaled):
+                of_wave = (plane.reshape(-1)[chosen] for plane in (sample, indices[number], strength[number]))
+                planes[:, number, chosen] = self._quantise_sample(step, *of_wave)
         return planes.reshape(3, *scaled.shape)
 
     def _quantise_sample(
@@ -153,3 +161,12 @@ class DependentCoding:
         planes[1, lanes.order] = np.where(under_1 & (points <= 1), _FINE / 2, _FINE)
         planes[2, lanes.order] = np.where(under_1 & (points == 0), _FINE / 2, _FINE)
         return planes
+
+
+def _waves(step: int, mask: np.ndarray) -> list[np.ndarray]:
+    """Where each wave of a step codes, (1, rows, columns, channels), in a plane of all residuals."""
+    if step >= ADAPTED_STEPS:
+        return [mask]
+    rows, columns = np.indices(mask.shape[1:3])
+    wave_of = 2 * (rows & 1) + (((rows >> 1) + (columns >> 1)) & 1)
+    return [mask * (wave_of == wave)[..., np.newaxis] for wave in range(WAVE_COUNT)]
