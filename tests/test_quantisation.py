@@ -105,7 +105,7 @@ def least_state_by_state(column: list[list[tuple[int, int, float]]]) -> float:
 
 
 class TestDependent:
-    # Not below zero: the rarest symbols have a frequency of 1 or 2 by their sign, and the encoder looks at one.
+    # Not below zero: the rarest symbols have a frequency of 1 or 2 by their sign; the encoder looks at one.
     @settings(max_examples=40)
     @given(
         st.lists(st.tuples(st.floats(0, 6, width=32), st.integers(FIRST, 63)), min_size=1, max_size=4),
