@@ -118,12 +118,13 @@ class ResidualCoder:
             # Float networks run beside integers: the integer network, then the coder of the step before.
             first = pool.submit(self.runtime.hyper_features, z, level)
             indices = ChunkIndices(z, level, entropy.scale_network, entropy.adaptation)
-            payloads = [encode_hyper_latents(z, level, entropy.hyper)]
+            hyper, payloads = encode_hyper_latents(z, level, entropy.hyper), list[bytes]()
             features = first.result()
             for step in range(STEP_COUNT):
                 prediction = pool.submit(self._predict, step, features, reconstructed, level)
                 of_network = indices.of_network(step, r)
-                payloads.extend(payload(step - 1, former) for former in coded[-1:])
+                if coded:
+                    payloads.append(payload(step - 1, coded[-1]))
                 features, means = prediction.result()
                 if settled is not None and step < settled.count:
                     choose = fixed_residuals(take_step(settled.r, step).ravel())
@@ -136,8 +137,7 @@ class ResidualCoder:
                 put_step(r, step, coded[-1].residuals.reshape(means.shape))
                 self._reconstruct(step, means, r, level, reconstructed)
         payloads.append(payload(STEP_COUNT - 1, coded[-1]))
-        data = ChunkBytes(payloads[0], tuple(payloads[1:]))
-        return CodedChunk(z, r, data, reconstructed)
+        return CodedChunk(z, r, ChunkBytes(hyper, tuple(payloads)), reconstructed)
 
     def with_filter(self, coded: CodedChunk, coefficients: NDArray[np.int16], level: int) -> ChunkBytes:
         """The payloads of a chunk in a file with post-filters; coefficients: int16 (coefficient,)."""

@@ -19,6 +19,7 @@ from aecodec.entropy import (
     WAVE_COUNT,
     Lanes,
     Tables,
+    in_wave,
 )
 from aecodec.networks.autoencoder import Autoencoder, TrainingPass
 from aecodec.networks.layers import Tensor
@@ -167,6 +168,6 @@ def _waves(step: int, mask: np.ndarray) -> list[np.ndarray]:
     """Where each wave of a step codes, (1, rows, columns, channels), in a plane of all residuals."""
     if step >= ADAPTED_STEPS:
         return [mask]
-    rows, columns = np.indices(mask.shape[1:3])
-    wave_of = 2 * (rows & 1) + (((rows >> 1) + (columns >> 1)) & 1)
-    return [mask * (wave_of == wave)[..., np.newaxis] for wave in range(WAVE_COUNT)]
+    _, height, width, _ = mask.shape
+    waves = (in_wave(wave, height, width // 2) for wave in range(WAVE_COUNT))
+    return [mask * np.repeat(of_cells, 2, axis=1)[..., np.newaxis] for of_cells in waves]
