@@ -162,6 +162,7 @@ def encode(
     kept = strip_metadata(picture) if strip else picture
     chosen = choose_model(model)
     refinement = Refinement.of(effort, chosen)
+    side = _checked_side("chunk_side", chunk_side, most=4096)
     header = Header(
         width=kept.width,
         height=kept.height,
@@ -172,13 +173,14 @@ def encode(
         has_alpha=kept.alpha is not None,
         dependent=True,
         filtered=refinement.filtered,
-        chunk_side=_checked_side("chunk_side", chunk_side, most=4096),
+        joined=max(kept.width, kept.height) <= min(side, DEFAULT_CHUNK_SIDE),
+        chunk_side=side,
     )
     windows = plan_windows(header, chosen.halo.analysis, side=_window_side(window_side))
     ticker = Ticker(progress, len(windows) + header.chunk_count + refinement.tick_count(header))
     engine = _Engine(chosen, _open(runtime, chosen), checked_jobs(jobs), ticker)
     chunks = engine.encode_chunks(kept, header, windows, refinement)
-    return write_container(header, sections_of(kept, chunks), limits=bounds)
+    return write_container(header, sections_of(kept, header, chunks), limits=bounds)
 
 
 def decode(
@@ -463,7 +465,7 @@ class _Engine:
             ):
                 for index in (*started, *ahead):  # the next window's chunks while this one runs
                     if index not in waiting:
-                        chunk = ChunkDecoding(source.payloads(index), header, index, self.model.entropy)
+                        chunk = ChunkDecoding(source.chunk(index), header, index, self.model.entropy)
                         waiting[index] = chunk
                         pool.submit(chunk.run)
                 # While the first chunks are decoded.

@@ -89,6 +89,7 @@ _DEPTHS = (8, 16)
 _FLAG_ALPHA = 0x01
 _FLAG_DEPENDENT = 0x02
 _FLAG_FILTERED = 0x04
+_FLAG_JOINED = 0x08
 _FIRST_OPTIONAL_KIND = 0x80
 
 # magic, version, flags, layout, depth, level, chunk side, reserved, width, height, model id, checksum
@@ -120,14 +121,16 @@ class SectionKind(IntEnum):
     RESIDUALS_2 = 0x04
     RESIDUALS_3 = 0x05
     RESIDUALS_4 = 0x06
-    ALPHA = 0x07
+    SYMBOLS = 0x07
+    ALPHA = 0x08
     ICC_PROFILE = 0x81
     EXIF = 0x82
     XMP = 0x83
 
 
-#: The sections that each chunk has one of, in the order of decoding.
-CHUNK_KINDS = tuple(kind for kind in SectionKind if kind < SectionKind.ALPHA)
+#: The sections that each chunk has one of, in the order of decoding, where they are not joined.
+CHUNK_KINDS = tuple(kind for kind in SectionKind if kind < SectionKind.SYMBOLS)
+_JOINED_KINDS = (SectionKind.SYMBOLS,)
 _METADATA_KINDS = (SectionKind.ICC_PROFILE, SectionKind.EXIF, SectionKind.XMP)
 _KNOWN_KINDS = frozenset(int(kind) for kind in SectionKind)
 
@@ -171,6 +174,7 @@ class Header:
         has_alpha: whether alpha sections follow.
         dependent: whether residuals whose table is wide enough have dependent quantisers.
         filtered: whether each chunk has a post-filter.
+        joined: whether each chunk has one section, not six.
         chunk_side: side of the independently coded chunks in pixels, a multiple of 64 in 64 .. 16320.
 
     Raises:
@@ -186,6 +190,7 @@ class Header:
     has_alpha: bool = False
     dependent: bool = False
     filtered: bool = False
+    joined: bool = False
     chunk_side: int = DEFAULT_CHUNK_SIDE
 
     def __post_init__(self) -> None:
@@ -217,6 +222,11 @@ class Header:
     def padded_height(self) -> int:
         """The height rounded up to a multiple of 64."""
         return -(-self.height // _UNIT) * _UNIT
+
+    @property
+    def chunk_kinds(self) -> tuple[SectionKind, ...]:
+        """The sections that each chunk has one of, in the order of decoding."""
+        return _JOINED_KINDS if self.joined else CHUNK_KINDS
 
     @property
     def chunk_grid(self) -> tuple[int, int]:
@@ -318,7 +328,7 @@ class Limits:
                 f"The picture has chunks of up to {side} pixels a side; the limit is {self.max_chunk_side}. "
                 "Raise max_chunk_side to accept it, or use smaller chunks when encoding."
             )
-        self.check_section_count(len(CHUNK_KINDS) * header.chunk_count + int(header.has_alpha))
+        self.check_section_count(len(header.chunk_kinds) * header.chunk_count + int(header.has_alpha))
 
     def check_section_count(self, count: int) -> None:
         """Raise LimitError when a file of ``count`` sections has too many."""
@@ -350,12 +360,14 @@ class Truncation:
         missing_bytes: at least so many bytes are missing (exactly how many, the missing parts would say).
         whole_bytes: length of the part, header included, that holds only whole sections.
         surplus_bytes: where all required sections are there: how many bytes follow that are no whole section.
+        cut: the section that the file ends inside of, if its head is there.
     """
 
     missing: tuple[tuple[int, int], ...]
     missing_bytes: int
     whole_bytes: int
     surplus_bytes: int = 0
+    cut: SectionEntry | None = None
 
     @property
     def missing_sections(self) -> int:
@@ -433,7 +445,8 @@ def write_header(header: Header) -> bytes:
         VERSION,
         _FLAG_ALPHA * header.has_alpha
         | _FLAG_DEPENDENT * header.dependent
-        | _FLAG_FILTERED * header.filtered,
+        | _FLAG_FILTERED * header.filtered
+        | _FLAG_JOINED * header.joined,
         header.layout,
         header.depth,
         header.level,
@@ -482,6 +495,7 @@ def read_header(data: bytes | bytearray | memoryview, *, limits: Limits = DEFAUL
         has_alpha=bool(flags & _FLAG_ALPHA),
         dependent=bool(flags & _FLAG_DEPENDENT),
         filtered=bool(flags & _FLAG_FILTERED),
+        joined=bool(flags & _FLAG_JOINED),
         chunk_side=chunk_units * _UNIT,
     )
     limits.check_chunks(header)
@@ -518,7 +532,7 @@ def _checksum_message(expected: int, found: int, where: str) -> str:
 
 
 def _check_reserved(flags: int, reserved: int, layout: int, depth: int) -> None:
-    unknown_flags = flags & ~(_FLAG_ALPHA | _FLAG_DEPENDENT | _FLAG_FILTERED)
+    unknown_flags = flags & ~(_FLAG_ALPHA | _FLAG_DEPENDENT | _FLAG_FILTERED | _FLAG_JOINED)
     for name, value, is_known in (
         ("flags", unknown_flags, not unknown_flags),
         ("reserved bytes", reserved, not reserved),
@@ -556,8 +570,9 @@ def _section_checksum(kind: int, payload: bytes) -> int:
 
 
 def _check_chunk(header: Header, kind: int, index: int) -> None:
-    if kind not in CHUNK_KINDS:
-        raise InputError(f"Expected a kind of section that each chunk has (1 .. 5), received {kind}.")
+    if kind not in header.chunk_kinds:
+        kinds = ", ".join(str(int(kind)) for kind in header.chunk_kinds)
+        raise InputError(f"Expected a kind of section that each chunk has ({kinds}), received {kind}.")
     header.chunk_box(index)
 
 
@@ -600,23 +615,26 @@ class _SectionOrder:
 
     def missing(self) -> list[tuple[int, int]]:
         """(kind, number of sections that are still to come) of the required kinds."""
-        expected: dict[int, int] = dict.fromkeys(CHUNK_KINDS, self._header.chunk_count)
+        expected: dict[int, int] = dict.fromkeys(self._header.chunk_kinds, self._header.chunk_count)
         if self._header.has_alpha:
             expected[SectionKind.ALPHA] = 1
         missing = [(int(kind), count - self._counts.get(kind, 0)) for kind, count in expected.items()]
         return [(kind, count) for kind, count in missing if count > 0]
 
     def _problem_with(self, kind: int) -> str | None:
-        chunks = self._header.chunk_count
+        chunks, kinds = self._header.chunk_count, self._header.chunk_kinds
         if kind < self._last_critical:
             return f"a {section_name(kind)} section follows a {section_name(self._last_critical)} section"
-        for former in CHUNK_KINDS:
+        if kind not in (*kinds, SectionKind.ALPHA):
+            number = "one section" if self._header.joined else "a section for each part"
+            return f"there is a {section_name(kind)} section, but by the header a chunk has {number}"
+        for former in kinds:
             if former < kind and self._counts.get(former, 0) != chunks:
                 return (
                     f"a {section_name(kind)} section begins after {self._counts.get(former, 0)} "
                     f"{section_name(former)} section(s); expected one for each of the {chunks} chunk(s)"
                 )
-        if kind in CHUNK_KINDS and self._counts.get(kind, 0) == chunks:
+        if kind in kinds and self._counts.get(kind, 0) == chunks:
             return f"there are more {section_name(kind)} sections than chunks ({chunks})"
         if kind == SectionKind.ALPHA and not self._header.has_alpha:
             return f"there is an {section_name(kind)} section, but the header's alpha flag is not set"
@@ -630,8 +648,9 @@ class ContainerWriter:
     """Writes a file section by section, in bounded memory.
 
     Order of the critical sections: HYPER_LATENTS of all chunks in raster order, then RESIDUALS_0 of all
-    chunks, and so on to RESIDUALS_4, then ALPHA. Optional sections may stand anywhere. Use it as a context
-    manager, or call :meth:`finish`: only then is it known that the file is whole. The stream stays open.
+    chunks, and so on to RESIDUALS_4, or else SYMBOLS of all chunks; then ALPHA. Optional sections may stand
+    anywhere. Use it as a context manager, or call :meth:`finish`: only then is it known that the file is
+    whole. The stream stays open.
 
     Args:
         stream: a binary stream; it need not be seekable.
@@ -719,7 +738,7 @@ def split_payload(kind: int, data: bytes | bytearray | memoryview) -> Iterator[S
     Raises:
         InputError: the kind is one of those that each chunk has exactly once.
     """
-    if kind in CHUNK_KINDS:
+    if kind in (*CHUNK_KINDS, *_JOINED_KINDS):
         raise InputError(f"Expected a kind of section that may be split, received {section_name(kind)}.")
     view = _as_bytes_view(data)
     for start in range(0, max(len(view), 1), MAX_PAYLOAD_SIZE):
@@ -827,7 +846,7 @@ def _truncation(source: _Source, order: _SectionOrder, offset: int, cut: Section
             missing.append((kind, 1))
             missing_bytes += SECTION_OVERHEAD
         missing_bytes += (cut.length if cut is not None else 0) - (source.size - offset)
-    return Truncation(tuple(missing), missing_bytes, offset, surplus_bytes)
+    return Truncation(tuple(missing), missing_bytes, offset, surplus_bytes, cut)
 
 
 def _refuse_truncated(truncation: Truncation | None, allow_truncated: bool) -> None:
@@ -926,6 +945,23 @@ class ContainerReader:
         _check_chunk(self.header, kind, index)
         entries = self._by_kind.get(kind, ())
         return self.read_payload(entries[index]) if index < len(entries) else None
+
+    def unverified_payload(self, kind: int, index: int) -> tuple[bytes, int] | None:
+        """What there is of the section of chunk ``index`` of a per-chunk kind, damaged or cut off though it
+        be, and how many bytes are missing behind it; None when the file ends before its payload.
+
+        Raises:
+            InputError: the kind is not one per chunk, or there is no such chunk.
+        """
+        _check_chunk(self.header, kind, index)
+        entries = self._by_kind.get(kind, ())
+        if index < len(entries):
+            return self._source.read(entries[index].offset, entries[index].length), 0
+        cut = self.truncation.cut if self.truncation is not None else None
+        if cut is None or cut.kind != kind or index != len(entries) or cut.offset >= self._source.size:
+            return None
+        there = self._source.read(cut.offset, self._source.size - cut.offset)
+        return there, cut.length - len(there)
 
     def joined(self, kind: int) -> bytes | None:
         """The pieces of one kind concatenated; None when there are none or the file ends inside of one.

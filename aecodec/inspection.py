@@ -26,6 +26,7 @@ class Info:
         has_alpha: whether an alpha plane is stored.
         dependent: whether quantisation is dependent (section 9.5 of the format), not plain.
         filtered: whether chunks have post-filters (section 11.4).
+        joined: whether each chunk has one section (section 9.8).
         level: position on the model's rate scale, 0 to 224.
         quality: the quality from 1 to 100 that comes nearest to the level; None when the model is not
             installed.
@@ -42,6 +43,7 @@ class Info:
     has_alpha: bool
     dependent: bool
     filtered: bool
+    joined: bool
     level: int
     quality: int | None
     model_id: str
@@ -93,6 +95,7 @@ def info_of(header: Header, size: int, model: Model | None = None) -> Info:
         has_alpha=header.has_alpha,
         dependent=header.dependent,
         filtered=header.filtered,
+        joined=header.joined,
         level=header.level,
         quality=known.quality_of_level(header.level) if known else None,
         model_id=header.model_id.hex(),

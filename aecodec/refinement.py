@@ -115,7 +115,7 @@ class Refinement:
         """
         coded = coder.encode(latents, header.level)
         if not self.filtered:
-            return coded.data
+            return coder.pack(coded, joined=header.joined)
         target = _Target.of(picture, header, index)
         judge = _Judge(coder, target, self._fitting)
         if not self.iterations:
@@ -138,6 +138,7 @@ class _Target:
         columns: likewise.
         fitted: rows and columns that are far enough from other chunks to fit a post-filter to.
         level: of the file.
+        joined: whether it has one payload.
     """
 
     pixels: _Float
@@ -145,6 +146,7 @@ class _Target:
     columns: int
     fitted: tuple[slice, slice]
     level: int
+    joined: bool
 
     @classmethod
     def of(cls, picture: Picture, header: Header, index: int) -> _Target:
@@ -154,7 +156,7 @@ class _Target:
             _away_from_others(chunk.y, chunk.bottom, rows, header.padded_height),
             _away_from_others(chunk.x, chunk.right, columns, header.padded_width),
         )
-        return cls(window_pixels(picture, chunk), rows, columns, fitted, header.level)
+        return cls(window_pixels(picture, chunk), rows, columns, fitted, header.level, header.joined)
 
     def inside(self, pixels: _Float, border: int = 0) -> _Float:
         """The picture's part of pixels with a border."""
@@ -215,7 +217,7 @@ class _Judge:
         pixels = self.coder.runtime.synthesise(coded.latents, level)
         bordered = target.inside(with_border(pixels), border=1)
         coefficients = self._coefficients(bordered)
-        data = self.coder.with_filter(coded, coefficients, level)
+        data = self.coder.pack(coded, joined=target.joined, coefficients=coefficients)
         return _Filtered(coded, data, bordered, coefficients, self.fitting.basis, level)
 
     def _coefficients(self, bordered: _Float) -> NDArray[np.int16]:
@@ -233,7 +235,7 @@ class _Judge:
     def cost(self, attempt: _Filtered, weight: float) -> float:
         """Bits plus weighted distortion, of the chunk by itself."""
         error = np.square(attempt.pixels - self.target.inside(self.target.pixels)).mean(axis=2)
-        return 8.0 * sum(map(len, attempt.data)) + weight * float(error.sum(dtype=np.float64))
+        return 8.0 * attempt.data.size + weight * float(error.sum(dtype=np.float64))
 
 
 class _Search:

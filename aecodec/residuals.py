@@ -22,8 +22,7 @@ from aecodec.entropy import (
     ChunkIndices,
     CodedStep,
     Tables,
-    encode_hyper_latents,
-    encode_residuals,
+    encode_steps,
     fixed_residuals,
     put_step,
     take_step,
@@ -48,14 +47,18 @@ class CodedChunk:
     Attributes:
         z: hyper-latents, int16 (h, w, hyper channels).
         r: residuals, int16 (4 * h, 4 * w, latent channels), in eighths of a quantisation step.
-        data: their bytes, in a file without post-filters (:meth:`ResidualCoder.with_filter`).
+        steps: the same residuals, with the table indices that they are coded with.
         latents: float32, shaped as r, as a decoder will reconstruct them.
+        level: 0..224.
+        dependent: whether residuals are dependent where the tables provide for it.
     """
 
     z: NDArray[np.int16]
     r: NDArray[np.int16]
-    data: ChunkBytes
+    steps: tuple[CodedStep, ...]
     latents: NDArray[np.float32]
+    level: int
+    dependent: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,21 +113,14 @@ class ResidualCoder:
         strength = self._at_level("encoder/rounding_strength", level)
         r, reconstructed = np.zeros(latents.shape, np.int16), np.zeros(latents.shape, np.float32)
         entropy, coded = self.model.entropy, list[CodedStep]()
-
-        def payload(step: int, of_step: CodedStep) -> bytes:
-            return encode_residuals(of_step, entropy.steps[step], dependent=dependent)
-
         with ThreadPoolExecutor(1, thread_name_prefix="aecodec-chunk") as pool:
-            # Float networks run beside integers: the integer network, then the coder of the step before.
+            # Float networks run beside the integer network.
             first = pool.submit(self.runtime.hyper_features, z, level)
             indices = ChunkIndices(z, level, entropy.scale_network, entropy.adaptation)
-            hyper, payloads = encode_hyper_latents(z, level, entropy.hyper), list[bytes]()
             features = first.result()
             for step in range(STEP_COUNT):
                 prediction = pool.submit(self._predict, step, features, reconstructed, level)
                 of_network = indices.of_network(step, r)
-                if coded:
-                    payloads.append(payload(step - 1, coded[-1]))
                 features, means = prediction.result()
                 if settled is not None and step < settled.count:
                     choose = fixed_residuals(take_step(settled.r, step).ravel())
@@ -136,13 +132,31 @@ class ResidualCoder:
                 coded.append(indices.code(step, of_network, choose))
                 put_step(r, step, coded[-1].residuals.reshape(means.shape))
                 self._reconstruct(step, means, r, level, reconstructed)
-        payloads.append(payload(STEP_COUNT - 1, coded[-1]))
-        return CodedChunk(z, r, ChunkBytes(hyper, tuple(payloads)), reconstructed)
+        return CodedChunk(z, r, tuple(coded), reconstructed, level, dependent)
 
-    def with_filter(self, coded: CodedChunk, coefficients: NDArray[np.int16], level: int) -> ChunkBytes:
-        """The payloads of a chunk in a file with post-filters; coefficients: int16 (coefficient,)."""
-        hyper = encode_hyper_latents(coded.z, level, self.model.entropy.hyper, coefficients)
-        return ChunkBytes(hyper, coded.data.residuals)
+    def pack(
+        self,
+        chunk: CodedChunk,
+        *,
+        joined: bool = False,
+        coefficients: NDArray[np.int16] | None = None,
+    ) -> ChunkBytes:
+        """The payloads of a chunk.
+
+        Args:
+            chunk: of this model.
+            joined: whether into one payload.
+            coefficients: int16 (coefficient,), of the chunk's post-filter, in a file that has them.
+        """
+        return encode_steps(
+            chunk.z,
+            chunk.steps,
+            chunk.level,
+            self.model.entropy,
+            dependent=chunk.dependent,
+            coefficients=coefficients,
+            joined=joined,
+        )
 
     def hyper_latents(self, latents: _Float, level: int) -> NDArray[np.int16]:
         """The hyper-latents (h, w, hyper channels) of the latents of a chunk.

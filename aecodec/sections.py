@@ -8,8 +8,8 @@ from concurrent.futures import Future
 import numpy as np
 from numpy.typing import NDArray
 
-from aecodec.container import CHUNK_KINDS, ContainerReader, Header, Section, SectionKind, split_payload
-from aecodec.entropy import ChunkBytes, EntropyModel, decode_chunk_partial, decode_payloads, empty_planes
+from aecodec.container import ContainerReader, Header, Section, SectionKind, split_payload
+from aecodec.entropy import PART_COUNT, ChunkBytes, EntropyModel, decode_chunk, decode_parts, empty_planes
 from aecodec.errors import ChecksumError
 from aecodec.image import Picture, plane_to_png
 from aecodec.partial import estimate_missing
@@ -20,12 +20,12 @@ __all__ = ["ChunkDecoding", "SectionSource", "chunk_symbols", "sections_of"]
 _KNOWN_KINDS = frozenset(int(kind) for kind in SectionKind)
 
 
-def chunk_symbols(payloads: Sequence[bytes], header: Header, index: int, entropy: EntropyModel) -> Symbols:
-    """The symbols of a chunk from its first payloads; what the others would give is 0."""
+def chunk_symbols(data: ChunkBytes, header: Header, index: int, entropy: EntropyModel) -> Symbols:
+    """The symbols of a chunk; those that are missing are 0."""
     grid = _grid(header, index)
     coefficients = _empty_coefficients(header, entropy)
-    z, r = decode_chunk_partial(
-        payloads, grid, header.level, entropy, dependent=header.dependent, coefficients=coefficients
+    z, r = decode_chunk(
+        data, grid, header.level, entropy, dependent=header.dependent, coefficients=coefficients
     )
     return Symbols(z, r, coefficients)
 
@@ -45,17 +45,17 @@ class ChunkDecoding:
     """The symbols of a chunk while a thread decodes them: who needs a step waits for it, not for all.
 
     Args:
-        payloads: the chunk's first payloads; residuals of the others are estimated from those that are there.
+        data: the chunk's payloads; residuals that are missing are estimated from those that are there.
         header: of the picture.
         index: of the chunk.
         entropy: the entropy model.
     """
 
-    def __init__(self, payloads: Sequence[bytes], header: Header, index: int, entropy: EntropyModel) -> None:
-        self._payloads, self._header, self._entropy = payloads, header, entropy
+    def __init__(self, data: ChunkBytes, header: Header, index: int, entropy: EntropyModel) -> None:
+        self._data, self._header, self._entropy = data, header, entropy
         self._z, self._r = empty_planes(_grid(header, index), entropy)
         self._coefficients = _empty_coefficients(header, entropy)
-        self._parts: tuple[Future[None], ...] = tuple(Future() for _ in CHUNK_KINDS)
+        self._parts: tuple[Future[None], ...] = tuple(Future() for _ in range(PART_COUNT))
 
     @property
     def symbols(self) -> Symbols:
@@ -85,9 +85,9 @@ class ChunkDecoding:
                     part.set_exception(error)
 
     def _decode(self) -> None:
-        header, whole = self._header, len(self._payloads) == len(CHUNK_KINDS)
-        decoded = decode_payloads(
-            self._payloads,
+        header, decoded = self._header, 0
+        parts = decode_parts(
+            self._data,
             self._z,
             self._r,
             header.level,
@@ -95,16 +95,16 @@ class ChunkDecoding:
             dependent=header.dependent,
             coefficients=self._coefficients,
         )
-        for part, _ in zip(self._parts, decoded, strict=False):
-            if whole:
-                part.set_result(None)
-        if not whole:
-            self._r[...] = estimate_missing(self._r, steps=max(len(self._payloads) - 1, 0))
+        for decoded, _ in enumerate(parts, start=1):
+            if self._data.whole:
+                self._parts[decoded - 1].set_result(None)
+        if not self._data.whole:
+            self._r[...] = estimate_missing(self._r, steps=max(decoded - 1, 0))
             for part in self._parts:
                 part.set_result(None)
 
 
-def sections_of(picture: Picture, chunks: Sequence[ChunkBytes]) -> Iterator[Section]:
+def sections_of(picture: Picture, header: Header, chunks: Sequence[ChunkBytes]) -> Iterator[Section]:
     """All sections in the order of the file.
 
     Metadata come first: a truncated file keeps its profile and orientation, and none can get lost unnoticed
@@ -119,7 +119,8 @@ def sections_of(picture: Picture, chunks: Sequence[ChunkBytes]) -> Iterator[Sect
     for kind, content in metadata:
         if content is not None:
             yield from split_payload(kind, content)
-    for kind, payloads in zip(CHUNK_KINDS, zip(*chunks, strict=True), strict=True):
+    by_kind = zip(*(chunk.payloads for chunk in chunks), strict=True)
+    for kind, payloads in zip(header.chunk_kinds, by_kind, strict=True):
         for payload in payloads:
             yield Section(kind, payload)
     if picture.alpha is not None:
@@ -140,7 +141,7 @@ class SectionSource:
         self._tolerant = tolerant
         self._problems = [str(reader.truncation)] if reader.truncation else []
         self._wanted = 0
-        self._found = 0
+        self._found = 0.0
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -149,20 +150,37 @@ class SectionSource:
 
     @property
     def missing(self) -> float:
-        """The fraction missing of the chunks' sections that were asked for, so far."""
+        """The fraction missing of the chunks' sections that were asked for, so far. Of a chunk with one
+        section, the part that is there counts.
+        """
         return (self._wanted - self._found) / self._wanted if self._wanted else 0.0
 
-    def payloads(self, index: int) -> list[bytes]:
+    def chunk(self, index: int) -> ChunkBytes:
         """The payloads of a chunk up to the first that is missing, for the others build upon it."""
+        self._wanted += 1
+        data = self._joined_chunk(index) if self.header.joined else self._chunk_in_parts(index)
+        self._found += _share_there(data) * len(data.payloads) / len(self.header.chunk_kinds)
+        return data
+
+    def _chunk_in_parts(self, index: int) -> ChunkBytes:
         payloads: list[bytes] = []
-        for kind in CHUNK_KINDS:
+        for kind in self.header.chunk_kinds:
             payload = self._tolerate(self._reader.chunk_payload, kind, index)
             if payload is None:
                 break
             payloads.append(payload)
-        self._wanted += len(CHUNK_KINDS)
-        self._found += len(payloads)
-        return payloads
+        return ChunkBytes(tuple(payloads))
+
+    def _joined_chunk(self, index: int) -> ChunkBytes:
+        """The only payload of a chunk; as far as it is there, if that is tolerated."""
+        payload = self._tolerate(self._reader.chunk_payload, SectionKind.SYMBOLS, index)
+        if payload is not None:
+            return ChunkBytes((payload,), joined=True)
+        found = self._reader.unverified_payload(SectionKind.SYMBOLS, index)
+        if found is None:
+            return ChunkBytes((), joined=True)
+        payload, missing = found
+        return ChunkBytes((payload,), joined=True, missing=missing, damaged=self._tolerant)
 
     def joined(self, kind: SectionKind) -> bytes | None:
         """The payload of a kind that there is once in the picture, or None."""
@@ -186,3 +204,10 @@ class SectionSource:
                 raise
             self.note(str(error))
             return None
+
+
+def _share_there(data: ChunkBytes) -> float:
+    """How much there is of payloads: of a damaged one that is not cut off, nothing is sure."""
+    if data.missing:
+        return data.size / (data.size + data.missing)
+    return 0.0 if data.damaged else 1.0

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aecodec.codec import ModelChoice, Progress, checked_jobs, model_of, thread_pool
-from aecodec.container import CHUNK_KINDS, DEFAULT_LIMITS, ContainerReader, Limits, SectionKind
+from aecodec.container import DEFAULT_LIMITS, ContainerReader, Limits, SectionKind
 from aecodec.errors import AecodecError, FormatError, TruncatedError, UnsupportedError
 from aecodec.image import plane_from_png
 from aecodec.inspection import Info, info_of
 from aecodec.models import Model
-from aecodec.sections import chunk_symbols
+from aecodec.sections import SectionSource, chunk_symbols
 from aecodec.streams import ReadableFile, open_source, size_of
 from aecodec.windows import Symbols
 
@@ -81,7 +81,7 @@ def verify(
         chosen = _attempt(problems, lambda: model_of(reader.header, model))
         if reader.truncation is not None:
             problems.append(TruncatedError(str(reader.truncation)))
-        _check_sections(problems, reader, skip=CHUNK_KINDS if chosen else ())
+        _check_sections(problems, reader, skip=reader.header.chunk_kinds if chosen else ())
         digest = None
         if chosen is not None:
             digest = _check_chunks(problems, reader, chosen, checked_jobs(jobs), progress)
@@ -187,5 +187,5 @@ def _chunk_jobs(reader: ContainerReader, model: Model, jobs: int) -> Iterator[Fu
 
 
 def _read_chunk(reader: ContainerReader, model: Model, index: int) -> Symbols:
-    payloads = [payload for kind in CHUNK_KINDS if (payload := reader.chunk_payload(kind, index)) is not None]
-    return chunk_symbols(payloads, reader.header, index, model.entropy)
+    data = SectionSource(reader, tolerant=False).chunk(index)
+    return chunk_symbols(data, reader.header, index, model.entropy)

@@ -31,8 +31,10 @@ types:
       - id: flags
         type: u1
         valid:
-          max: 7
-        doc: Bit 0 says that alpha sections follow, bit 1 that residuals are dependent, bit 2 that chunks have post-filters.
+          max: 15
+        doc: |
+          Bit 0 says that alpha sections follow, bit 1 that residuals are dependent, bit 2 that chunks have post-filters,
+          bit 3 that chunks have one section each.
       - id: layout
         type: u1
         enum: layout
@@ -79,7 +81,10 @@ types:
         doc: Residuals whose table is wide enough have dependent quantisers.
       filtered:
         value: (flags & 4) != 0
-        doc: The payloads of hyper-latents begin with the coefficients of post-filters.
+        doc: The payloads of hyper-latents, or of all symbols, begin with the coefficients of post-filters.
+      joined:
+        value: (flags & 8) != 0
+        doc: Each chunk has one section with all of its symbols.
       chunk_side:
         value: chunk_units * 64
         doc: In pixels.
@@ -89,7 +94,7 @@ types:
         value: (width + chunk_side - 1) / chunk_side
       chunk_count:
         value: chunk_rows * chunk_columns
-        doc: Each of the kinds 0x01 to 0x06 has so many sections.
+        doc: Each of the kinds 0x01 to 0x06 has so many sections, or, in a joined file, 0x07 alone.
   section:
     doc-ref: aec.md, section 5
     -webide-representation: '{kind}'
@@ -126,7 +131,8 @@ enums:
     0x04: residuals_2
     0x05: residuals_3
     0x06: residuals_4
-    0x07: alpha
+    0x07: symbols
+    0x08: alpha
     0x81: icc_profile
     0x82: exif
     0x83: xmp

@@ -12,11 +12,12 @@ removed.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from PIL import Image, ImageCms, ImageDraw
 
 sys.path.append(str(Path(__file__).parents[1]))  # a checkout need not be installed
 from aecodec import decode, encode, symbols_hash
-from aecodec.container import CHUNK_KINDS, Header, Section, SectionKind, read_container, write_container
+from aecodec.container import Header, Section, SectionKind, read_container, write_container, write_header
 from aecodec.entropy import encode_chunk
 from aecodec.image import Picture, picture_from_array, plane_to_png
 from aecodec.models import Model, load_model_folder
@@ -132,30 +133,66 @@ def valid_cases(model: Model, reference_model: reference.Model) -> Iterator[Vali
     metadata = {"icc_profile": _profile(), "exif": _exif(), "xmp": b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"}
     data = coded(picture_from_array(photograph(140, 190, 40, 30), **metadata), 60)
     yield Valid("metadata", "an ICC profile, EXIF and XMP", data)
+    data = coded(picture_from_array(photograph(140, 190, 70, 30), **metadata), 60, chunk_side=64)
     yield Valid("extensions", "unknown optional sections, and EXIF in pieces in between", _extended(data))
     data = coded(photograph(130, 190, 130, 70), 110, chunk_side=64)
     yield Valid("chunks-64", "chunks of 64 pixels: 3 x 2", data)
     data = coded(photograph(120, 160, 131, 129), 60, chunk_side=128)
     yield Valid("chunks-128", "chunks of 128 pixels: those of the last row and column are smaller", data)
+    yield from _layout_cases(model)
     data = coded(photograph(120, 160, 131, 129), 160, chunk_side=64, effort=1)
     yield Valid("post-filters", "chunks of 64 pixels, each with a post-filter", data)
     data = coded(ramps(90, 70, 1), 140, effort=1)
     yield Valid("post-filter-gray-16", "gray of 16 bits with a post-filter", data)
     yield Valid("black", "every sample is zero", coded(np.zeros((64, 64, 3), np.uint8), 128))
-    yield Valid("no-symbols", "every symbol is zero, and every payload is empty", _empty(model, 70, 20, 40))
-    header = Header(128, 64, 160, model.model_id, chunk_side=64)
-    data = _plain(header, photograph(150, 180, 128, 64), model)
-    yield Valid("plain", "plain residuals alone", data)
-    empty = _empty(model, 70, 20, 40, filtered=True)
-    yield Valid(
-        "post-filter-no-symbols", "post-filters whose coefficients are zero, as are all symbols", empty
-    )
-    empty = _empty(model, 70, 20, 40, dependent=False)
-    yield Valid("plain-no-symbols", "plain residuals alone, every symbol zero", empty)
-    for name, is_dependent in (("escapes", True), ("plain-escapes", False)):
+    yield from _empty_cases(model)
+    for name, is_dependent, joined in (
+        ("escapes", True, False),
+        ("plain-escapes", False, False),
+        ("joined-escapes", True, True),
+    ):
         residuals = "some of the residuals dependent" if is_dependent else "all residuals plain"
-        description = f"escapes of all classes, {residuals}; the pixels are left open"
-        yield Valid(name, description, _escapes(model, reference_model, is_dependent), False)
+        sections = "one section" if joined else "six sections"
+        description = f"escapes of all classes in {sections}, {residuals}; the pixels are left open"
+        header = Header(64, 64, 180, model.model_id, dependent=is_dependent, joined=joined)
+        yield Valid(name, description, _escapes(header, model, reference_model), False)
+
+
+def _layout_cases(model: Model) -> Iterator[Valid]:
+    """Files with one section or six for a chunk where the encoder would have it the other way."""
+    header = Header(64, 64, 160, model.model_id, dependent=True)
+    data = _of_chunks(header, photograph(160, 200, 64, 64), model)
+    yield Valid("one-chunk-six-sections", "a single chunk, not joined", data)
+    header = Header(192, 128, 90, model.model_id, chunk_side=64, dependent=True, joined=True)
+    data = _of_chunks(header, photograph(130, 170, 192, 128), model)
+    yield Valid("joined-chunks-64", "chunks of 64 pixels, joined: 3 x 2", data)
+    header = Header(128, 64, 160, model.model_id, chunk_side=64)
+    samples = photograph(150, 180, 128, 64)
+    yield Valid("plain", "plain residuals alone", _of_chunks(header, samples, model))
+    data = _of_chunks(replace(header, joined=True), samples, model)
+    yield Valid("joined-plain", "plain residuals alone, joined", data)
+
+
+def _empty_cases(model: Model) -> Iterator[Valid]:
+    """Files whose payloads are empty."""
+    usual = Header(70, 20, 40, model.model_id, dependent=True)
+    for name, description, header in (
+        ("no-symbols", "every symbol is zero, and every payload is empty", usual),
+        ("joined-no-symbols", "every symbol is zero, joined", replace(usual, joined=True)),
+        ("plain-no-symbols", "plain residuals alone, every symbol zero", replace(usual, dependent=False)),
+        (
+            "post-filter-no-symbols",
+            "post-filters whose coefficients are zero, as are all symbols",
+            replace(usual, filtered=True),
+        ),
+        (
+            "joined-post-filter-no-symbols",
+            "post-filters whose coefficients are zero, as are all symbols, joined",
+            replace(usual, filtered=True, joined=True),
+        ),
+    ):
+        data = write_container(header, [Section(kind, b"") for kind in header.chunk_kinds])
+        yield Valid(name, description, data)
 
 
 def _profile() -> bytes:
@@ -177,40 +214,32 @@ def _alpha_in_pieces(data: bytes) -> bytes:
 
 def _extended(data: bytes) -> bytes:
     whole = read_container(data)
+    [exif] = (section.payload for section in whole.sections if section.kind == SectionKind.EXIF)
     sections: list[Section] = [Section(0xF0, b"for private use")]
     for section in whole.sections:
-        if section.kind == SectionKind.EXIF:
-            sections.append(Section(SectionKind.EXIF, section.payload[:9]))
-            rest = Section(SectionKind.EXIF, section.payload[9:])
-        else:
-            sections.append(section)
-        if section.kind == SectionKind.RESIDUALS_1:
-            sections += [rest, Section(0x90, b"")]
+        is_exif = section.kind == SectionKind.EXIF
+        sections.append(Section(SectionKind.EXIF, exif[:9]) if is_exif else section)
+    first = next(at for at, section in enumerate(sections) if section.kind == SectionKind.RESIDUALS_1)
+    sections[first + 1 : first + 1] = [Section(SectionKind.EXIF, exif[9:]), Section(0x90, b"")]
     return write_container(whole.header, [*sections, Section(0xFF, bytes(9))])
 
 
-def _empty(
-    model: Model, width: int, height: int, level: int, *, dependent: bool = True, filtered: bool = False
-) -> bytes:
-    header = Header(width, height, level, model.model_id, dependent=dependent, filtered=filtered)
-    return write_container(header, [Section(kind, b"") for kind in CHUNK_KINDS])
-
-
-def _plain(header: Header, samples: Samples, model: Model) -> bytes:
-    """A file of plain residuals, of a picture that fills its chunks; no chunk's encoder sees the others."""
+def _of_chunks(header: Header, samples: Samples, model: Model) -> bytes:
+    """A file of a picture that fills its chunks; no chunk's encoder sees the others."""
     runtime = open_runtime("onnx", model)
     coder = ResidualCoder(model, runtime)
     payloads = []
     for box in map(header.chunk_box, range(header.chunk_count)):
         pixels = samples[box.y : box.bottom, box.x : box.right].astype(np.float32)
         latents = runtime.analyse(pixels, header.level)
-        payloads.append(list(coder.encode(latents, header.level, dependent=False).data))
+        chunk = coder.encode(latents, header.level, dependent=header.dependent)
+        payloads.append(coder.pack(chunk, joined=header.joined).payloads)
     return _of_payloads(header, payloads)
 
 
-def _of_payloads(header: Header, payloads: list[list[bytes]]) -> bytes:
-    """A file of the six payloads of each chunk."""
-    kinds = zip(CHUNK_KINDS, zip(*payloads, strict=True), strict=True)
+def _of_payloads(header: Header, payloads: Sequence[Sequence[bytes]]) -> bytes:
+    """A file of the payloads of each chunk."""
+    kinds = zip(header.chunk_kinds, zip(*payloads, strict=True), strict=True)
     return write_container(header, [Section(kind, payload) for kind, of in kinds for payload in of])
 
 
@@ -261,32 +290,61 @@ class Script(reference.Stack):
         return struct.pack(f"<{len(words)}I", *words).rstrip(b"\0")
 
 
-def _scripted(header: Header, scripts: list[Script], model: reference.Model) -> tuple[Samples, Samples]:
-    """The symbols of the one chunk of a file of 64 x 64 pixels, as scripts want them."""
-    return reference.decode_chunk(scripts, 1, 1, model, header.level, header.dependent)
+@dataclass(frozen=True)
+class ScriptedChunk:
+    """The chunk of a file of 64 x 64 pixels, as scripts want it.
+
+    Args:
+        header: of the file.
+        scripts: one for each section of the chunk.
+    """
+
+    header: Header
+    scripts: Sequence[Script]
+
+    @classmethod
+    def of(cls, header: Header, parts: Sequence[Sequence[int]]) -> ScriptedChunk:
+        """``parts``: the symbols of each part. Joined, all of a part are needed before another."""
+        if header.joined:
+            return cls(header, [Script(itertools.chain.from_iterable(parts))])
+        return cls(header, [Script(symbols) for symbols in parts])
+
+    def decode(self, model: reference.Model) -> tuple[Samples, Samples]:
+        """The symbols."""
+        stacks: list[reference.Stack] = [*self.scripts]
+        stacks *= reference.PARTS // len(stacks)
+        return reference.decode_chunk(stacks, 1, 1, model, self.header.level, self.header.dependent)
+
+    @property
+    def payloads(self) -> list[bytes]:
+        """Those of the sections; in a joined file their bytes are in reverse order (section 9.8)."""
+        return [script.payload[:: -1 if self.header.joined else 1] for script in self.scripts]
+
+    @property
+    def file(self) -> bytes:
+        """The file of the payloads."""
+        return _of_payloads(self.header, [self.payloads])
 
 
-def _escapes(model: Model, reference_model: reference.Model, is_dependent: bool) -> bytes:
+def _escapes(header: Header, model: Model, reference_model: reference.Model) -> bytes:
     """Few symbols besides 0, of magnitudes up to the largest."""
     random = np.random.default_rng(5)
     magnitudes = [2**bits + offset for bits in range(1, 15) for offset in (-1, 0, 1)] + [32766, 32767]
     # The largest symbol of a residual: of a dependent one of quantiser 0, and of a plain one.
-    largest = 32767 // 10 if is_dependent else 32767 // 8
-    scripts = []
+    largest = 32767 // 10 if header.dependent else 32767 // 8
+    parts = []
     for count, limit in ((model.hyper_channels, 32767), *[(2 * model.latent_channels, largest)] * 2):
         chosen = [value for value in magnitudes if value < limit] + [limit]
         symbols = np.zeros(count, np.int64)
         places = random.choice(count, min(len(chosen), count), replace=False)
         symbols[places] = np.array(chosen)[: len(places)] * random.choice((-1, 1), len(places))
-        scripts.append(Script(symbols.tolist()))
-    header = Header(64, 64, 180, model.model_id, dependent=is_dependent)
-    scripts += [Script() for _ in range(3)]
-    z, r = _scripted(header, scripts, reference_model)
-    payloads = [script.payload for script in scripts]
-    planes = z.astype(np.int16), r.astype(np.int16)
-    if payloads != list(encode_chunk(*planes, header.level, model.entropy, dependent=is_dependent)):
+        parts.append(symbols.tolist())
+    chunk = ScriptedChunk.of(header, [*parts, [], [], []])
+    z, r = (plane.astype(np.int16) for plane in chunk.decode(reference_model))
+    coded = encode_chunk(z, r, header.level, model.entropy, dependent=header.dependent, joined=header.joined)
+    if chunk.payloads != list(coded.payloads):
         raise SystemExit("escapes: aecodec's encoder gets other payloads")
-    return _of_payloads(header, [payloads])
+    return chunk.file
 
 
 def write_valid(case: Valid, model: Model, reference_model: reference.Model, folder: Path) -> None:
@@ -305,6 +363,7 @@ def write_valid(case: Valid, model: Model, reference_model: reference.Model, fol
         "alpha": header.has_alpha,
         "dependent": header.is_dependent,
         "filtered": header.is_filtered,
+        "joined": header.is_joined,
         "level": header.level,
         "chunk_side": header.chunk_side,
         "symbols_sha256": decoded.symbols_hash,
@@ -345,6 +404,7 @@ def container_cases() -> Iterator[Invalid]:
     """A case for each row of the table in section 7 that needs no model and no large file."""
     yield from _header_cases()
     yield from _section_cases()
+    yield from _joined_cases()
     data = _whole(Header(9, 9, 60, ANY_MODEL))
     yield Invalid("unknown-model", "a model that nobody has", "unknown model", data)
 
@@ -362,7 +422,7 @@ def _header_cases() -> Iterator[Invalid]:
     yield Invalid("version-2-cut", "version 2, of which 9 bytes are there", "unsupported", data[:8] + b"\2")
     yield Invalid("header-cut", "the file ends inside of the header", "truncated", data[:35])
     yield Invalid("header-checksum", "the checksum of the header", "checksum", _replaced(data, 32, 1))
-    for flag in (3, 7):
+    for flag in (4, 7):
         damaged = _with_header(data, 9, 1 << flag)
         yield Invalid(f"flag-{flag}", f"the reserved flag {flag}", "unsupported", damaged)
     yield Invalid("reserved-14", "byte 14 is not zero", "unsupported", _with_header(data, 14, 1))
@@ -391,14 +451,14 @@ def _header_cases() -> Iterator[Invalid]:
 def _section_cases() -> Iterator[Invalid]:
     header = Header(70, 9, 60, ANY_MODEL, chunk_side=64)  # two chunks
     data = _whole(header)
-    kinds = [kind for kind in CHUNK_KINDS for _ in range(2)]
+    kinds = [kind for kind in header.chunk_kinds for _ in range(2)]
     yield Invalid("head-cut", "the file ends inside of a section's head", "truncated", data + b"\x83\0\0")
     yield Invalid("payload-cut", "the file ends inside of a payload", "truncated", data[:-1])
     yield Invalid("payload-missing", "a length beyond the end", "truncated", data + b"\x83\xff\xff\xff" * 2)
     yield Invalid("payload-checksum", "a changed payload", "checksum", _replaced(data, len(data) - 1, 7))
     yield Invalid("kind-checksum", "a changed kind", "checksum", _replaced(data, 36, 0x81))
     yield Invalid("checksum-unknown", "an unknown section's checksum", "checksum", data + b"\xf0" + bytes(7))
-    for kind in (0x00, 0x08, 0x7F):
+    for kind in (0x00, 0x09, 0x7F):
         name, text = f"critical-{kind:02x}", f"the unknown critical kind 0x{kind:02X}"
         yield Invalid(name, text, "unsupported", data + _section(kind))
     yield Invalid(
@@ -421,22 +481,46 @@ def _section_cases() -> Iterator[Invalid]:
     yield Invalid("alpha-missing", "the flag of alpha without alpha", "truncated", announced)
 
 
+def _joined_cases() -> Iterator[Invalid]:
+    """Sections of the other layout, and the rules on sections in a joined file."""
+    kind, plain = SectionKind.SYMBOLS, Header(70, 9, 60, ANY_MODEL, chunk_side=64)  # two chunks
+    data = _whole(plain) + _section(kind)
+    yield Invalid("symbols-unannounced", "SYMBOLS in a file that is not joined", "corrupted", data)
+    data = _file(plain, [kind, kind])
+    yield Invalid("symbols-alone", "SYMBOLS alone in a file that is not joined", "corrupted", data)
+    header = replace(plain, joined=True)
+    data = _file(header, list(plain.chunk_kinds))
+    yield Invalid("joined-hyper-latents", "six kinds in a joined file", "corrupted", data)
+    data = _file(header, [SectionKind.RESIDUALS_4, kind, kind])
+    yield Invalid("joined-residuals", "residuals before SYMBOLS in a joined file", "corrupted", data)
+    data = _file(header, [kind, kind, SectionKind.RESIDUALS_0])
+    yield Invalid("joined-order", "kinds decrease in a joined file", "corrupted", data)
+    data = _file(header, [kind] * 3)
+    yield Invalid("joined-too-many", "a third SYMBOLS section for two chunks", "corrupted", data)
+    yield Invalid("joined-missing", "one SYMBOLS section for two chunks", "truncated", _file(header, [kind]))
+    yield Invalid("joined-no-sections", "a header of a joined file alone", "truncated", _file(header, []))
+    data = _file(header, [kind, kind])
+    yield Invalid("joined-cut", "the file ends inside of a SYMBOLS section", "truncated", data[:-1])
+    data = _replaced(data, len(data) - 1, 7)
+    yield Invalid("joined-checksum", "a changed payload of SYMBOLS", "checksum", data)
+    data = _file(replace(header, has_alpha=True), [kind, SectionKind.ALPHA, kind])
+    yield Invalid("joined-alpha-early", "alpha before SYMBOLS are complete", "corrupted", data)
+    data = _file(replace(header, has_alpha=True), [kind, kind])
+    yield Invalid("joined-alpha-missing", "the flag of alpha without alpha, joined", "truncated", data)
+
+
 def _section(kind: int, payload: bytes = b"") -> bytes:
     head = bytes([kind]) + len(payload).to_bytes(3, "little")
     return head + zlib.crc32(payload, zlib.crc32(head)).to_bytes(4, "little") + payload
 
 
-def _file(header: Header, kinds: list[int]) -> bytes:
+def _file(header: Header, kinds: Sequence[int]) -> bytes:
     """A file of sections of one byte each."""
-    whole = [Section(kind, b"") for kind in CHUNK_KINDS for _ in range(header.chunk_count)]
-    start = write_container(replace(header, has_alpha=False), whole)[:36]
-    if header.has_alpha:
-        start = _with_header(start, 9, 1)
-    return start + b"".join(_section(kind, b"\x01") for kind in kinds)
+    return write_header(header) + b"".join(_section(kind, b"\x01") for kind in kinds)
 
 
 def _whole(header: Header) -> bytes:
-    return _file(header, [kind for kind in CHUNK_KINDS for _ in range(header.chunk_count)])
+    return _file(header, [kind for kind in header.chunk_kinds for _ in range(header.chunk_count)])
 
 
 def _replaced(data: bytes, offset: int, *values: int) -> bytes:
@@ -458,26 +542,41 @@ def model_cases(model: Model, reference_model: reference.Model) -> Iterator[Inva
     """Files that name the model, whose alpha or symbols break a rule."""
     for name, description, png in _alpha_files():
         header = Header(6, 5, 60, model.model_id, has_alpha=True)
-        sections = [*(Section(kind, b"") for kind in CHUNK_KINDS), Section(SectionKind.ALPHA, png)]
+        sections = [*(Section(kind, b"") for kind in header.chunk_kinds), Section(SectionKind.ALPHA, png)]
         yield Invalid(f"alpha-{name}", description, "corrupted", write_container(header, sections), True)
+    header = Header(64, 64, 60, model.model_id, dependent=True)
+    joined = replace(header, joined=True)
     for name, description, kind, payload in (
         ("zero-byte", "a payload that ends in a zero byte", 1, b"\1\0"),
         ("zero-payload", "a payload of one zero byte", 2, b"\0"),
         ("left-state", "something is left when all symbols are decoded", 3, b"\1"),
         ("left-words", "words are left when all symbols are decoded", 1, b"\1" * 4096),
+        ("joined-zero-byte", "a payload of SYMBOLS that begins with a zero byte", 7, b"\0\1"),
+        ("joined-zero-payload", "a payload of SYMBOLS of one zero byte", 7, b"\0"),
+        ("joined-left-state", "something is left when all of SYMBOLS are decoded", 7, b"\1"),
     ):
-        sections = [Section(number, payload if number == kind else b"") for number in CHUNK_KINDS]
-        data = write_container(Header(64, 64, 60, model.model_id, dependent=True), sections)
-        yield Invalid(name, description, "corrupted", data, True)
-    dependent = Header(64, 64, 200, model.model_id, dependent=True)
+        head = joined if kind == SectionKind.SYMBOLS else header
+        sections = [Section(number, payload if number == kind else b"") for number in head.chunk_kinds]
+        yield Invalid(name, description, "corrupted", write_container(head, sections), True)
+    data = _with_words_left(joined, model, reference_model)
+    yield Invalid("joined-left-words", "words are left of a payload of SYMBOLS", "corrupted", data, True)
+    dependent = replace(header, level=200)
     plain = replace(dependent, dependent=False)
-    for name, description, step, symbol, header in (
+    for name, description, part, symbol, head in (
         ("symbol-range", "a symbol above 32767", 0, 32768, dependent),
         ("residual-range", "a dependent residual below -32767 eighths", 1, -3278, dependent),
         ("plain-residual-range", "a plain residual above 32767 eighths", 1, 4096, plain),
         ("plain-symbol-range", "a residual with a symbol above 32767", 3, 32768, plain),
+        ("joined-symbol-range", "a symbol above 32767, joined", 0, 32768, replace(dependent, joined=True)),
+        (
+            "joined-residual-range",
+            "a plain residual above 32767 eighths, joined",
+            1,
+            4096,
+            replace(plain, joined=True),
+        ),
     ):
-        data = _too_large(step, symbol, header, reference_model)
+        data = _too_large(part, symbol, head, model, reference_model)
         yield Invalid(name, description, "corrupted", data, True)
 
 
@@ -516,14 +615,27 @@ def _alpha_files() -> Iterator[tuple[str, str, bytes]]:
     yield "stream-trailing", "a byte behind the zlib stream", usual(data=stream + b"\0")
 
 
-def _too_large(step: int, symbol: int, header: Header, model: reference.Model) -> bytes:
-    """A file of 64 x 64 pixels whose payload ``step``, from 0, begins with a symbol that is out of range."""
-    scripts = [Script([symbol] if number == step else []) for number in range(len(CHUNK_KINDS))]
+def _too_large(
+    part: int, symbol: int, header: Header, model: Model, reference_model: reference.Model
+) -> bytes:
+    """A file of 64 x 64 pixels, a part of which begins with a symbol that is out of range."""
+    parts = [[symbol] if number == part else [] for number in range(reference.PARTS)]
+    if header.joined and part:
+        parts[0] = [0] * model.hyper_channels
+    chunk = ScriptedChunk.of(header, parts)
     try:
-        _scripted(header, scripts, model)
+        chunk.decode(reference_model)
     except reference.RefusedError:
-        return _of_payloads(header, [[script.payload for script in scripts]])
-    raise SystemExit(f"The symbol {symbol} is not out of range in payload {step}.")
+        return chunk.file
+    raise SystemExit(f"The symbol {symbol} is not out of range in part {part}.")
+
+
+def _with_words_left(header: Header, model: Model, reference_model: reference.Model) -> bytes:
+    """A joined file of 64 x 64 pixels, some hyper-latents, and words that no symbol takes from the stack."""
+    chunk = ScriptedChunk.of(header, [[5] * model.hyper_channels])
+    chunk.decode(reference_model)
+    [payload] = chunk.payloads
+    return _of_payloads(header, [[payload + b"\1" * 4096]])
 
 
 def write_invalid(case: Invalid, folder: Path, model: reference.Model | None = None) -> None:

@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 Plane = NDArray[Any]
 Arrays = dict[str, NDArray[Any]]
 Table = tuple[int, list[int]]  # its half width, and the starts of its entries and 2^24
-HYPER_LATENTS, ALPHA = 1, 7
-CHUNK_KINDS = range(HYPER_LATENTS, ALPHA)  # a section of each for every chunk
+HYPER_LATENTS, SYMBOLS, ALPHA = 1, 7, 8
+KINDS = range(HYPER_LATENTS, ALPHA + 1)  # the known critical ones
 STEPS = 5
+PARTS = 1 + STEPS  # of a chunk: its hyper-latents, and its residuals in steps
 TABLES = 192  # of a source; for residuals 64 of plain ones, then 64 for each of the two dependent quantisers
 SOURCES = ("hyper_latents", *(f"step{step}" for step in range(STEPS)))
 ROWS = 256
@@ -84,6 +85,16 @@ class Header:
         return bool(self.flags & 4)
 
     @property
+    def is_joined(self) -> bool:
+        """Whether each chunk has one section with all of its parts (sections 5 and 9.8)."""
+        return bool(self.flags & 8)
+
+    @property
+    def chunk_kinds(self) -> range:
+        """The kinds that each chunk has one section of (section 5)."""
+        return range(SYMBOLS, ALPHA) if self.is_joined else range(HYPER_LATENTS, SYMBOLS)
+
+    @property
     def padded(self) -> tuple[int, int]:
         """(rows, columns) of the padded picture."""
         return -(-self.height // 64) * 64, -(-self.width // 64) * 64
@@ -111,21 +122,22 @@ def read_header(data: bytes) -> Header:
     demand(len(data) >= 36, "truncated", "the file ends inside of the header")
     flags, layout, depth, level, side, reserved, width, height = struct.unpack_from("<5BH2I", data, 9)
     demand(int.from_bytes(data[32:36], "little") == zlib.crc32(data[:32]), "checksum", "header")
-    demand(flags <= 7 and reserved == 0, "unsupported", "a reserved bit is set")
+    demand(flags <= 15 and reserved == 0, "unsupported", "a reserved bit is set")
     demand(layout in (1, 3) and depth in (8, 16), "unsupported", f"layout {layout}, depth {depth}")
     demand(level <= 224 and side >= 1, "corrupted", f"level {level}, chunk side {side}")
     demand(width >= 1 and height >= 1, "corrupted", "the picture is empty")
     demand(max(width, height) <= 32768 and width * height <= 2**28, "too large", f"{width} x {height} pixels")
     header = Header(flags, layout, depth, level, 64 * side, width, height, data[24:32])
     demand(min(header.chunk_side, max(header.padded)) <= 4096, "too large", "the chunks are too large")
-    demand(len(CHUNK_KINDS) * header.chunks + header.has_alpha <= 2**19, "too large", "too many chunks")
+    required = len(header.chunk_kinds) * header.chunks + header.has_alpha
+    demand(required <= 2**19, "too large", "too many chunks")
     return header
 
 
 def read_sections(data: bytes, header: Header) -> dict[int, list[bytes]]:
     """The payloads of the critical sections, by kind."""
-    chunks = header.chunks
-    found: dict[int, list[bytes]] = {kind: [] for kind in (*CHUNK_KINDS, ALPHA)}
+    chunks, of_chunks = header.chunks, header.chunk_kinds
+    found: dict[int, list[bytes]] = {kind: [] for kind in KINDS}
     lengths = dict.fromkeys(range(256), 0)
     position, last, count = 36, 0, 0
     while position < len(data):
@@ -138,7 +150,8 @@ def read_sections(data: bytes, header: Header) -> dict[int, list[bytes]]:
         if kind < 0x80:
             demand(kind in found, "unsupported", f"unknown critical section 0x{kind:02X}")
             demand(kind >= last, "corrupted", f"section at {position} is out of order")
-            before = [len(found[lower]) for lower in CHUNK_KINDS if lower < kind]
+            demand(kind in of_chunks or kind == ALPHA, "corrupted", "a section of the other layout")
+            before = [len(found[lower]) for lower in of_chunks if lower < kind]
             demand(all(number == chunks for number in before), "corrupted", "sections before are missing")
             demand(kind == ALPHA or len(found[kind]) < chunks, "corrupted", "more sections than chunks")
             demand(kind != ALPHA or header.has_alpha, "corrupted", "alpha without its flag")
@@ -149,7 +162,7 @@ def read_sections(data: bytes, header: Header) -> dict[int, list[bytes]]:
         demand(count <= 2**19, "too large", "too many sections")
         demand(not 0x81 <= kind <= 0x83 or lengths[kind] <= 2**26, "too large", "metadata")
         position = end
-    demand(all(len(found[kind]) == chunks for kind in CHUNK_KINDS), "truncated", "sections are missing")
+    demand(all(len(found[kind]) == chunks for kind in of_chunks), "truncated", "sections are missing")
     demand(bool(found[ALPHA]) or not header.has_alpha, "truncated", "the alpha plane is missing")
     return found
 
@@ -287,6 +300,19 @@ class Stack:
         demand(self.state == 0 and not self.words, "corrupted", "a payload holds more than its symbols")
 
 
+def stacks_of(payloads: list[bytes], is_joined: bool) -> list[Stack]:
+    """What each part of a chunk is decoded from: a stack of its own, or the same one for all (9.8)."""
+    if is_joined:
+        return [Stack(payloads[0][::-1])] * PARTS
+    return [Stack(payload) for payload in payloads]
+
+
+def finish_part(stacks: list[Stack], part: int) -> None:
+    """Refuse a payload that is not used up behind the last part that it holds."""
+    if stacks[part] not in stacks[part + 1 :]:
+        stacks[part].finish()
+
+
 def decode_group(stack: Stack, numbers: Plane, tables: list[Table]) -> Plane:
     """Symbols in the order of decoding, whose tables have these numbers, and their escapes (9.3, 9.4)."""
     symbols, escaped = np.zeros(numbers.size, np.int64), []
@@ -333,7 +359,6 @@ def decode_hyper_latents(stack: Stack, h: int, w: int, model: Model, level: int)
         k, order = np.zeros(s.size, np.int64), widest_first(table.ravel())
         k[order] = decode_group(stack, table.ravel()[order], model.tables["hyper_latents"])
         z[i, j] = np.where(s >= 0, 1, -1) * k.reshape(s.shape)
-    stack.finish()
     return z
 
 
@@ -499,11 +524,13 @@ def logarithm(n: int) -> int:
 def decode_chunk(
     stacks: list[Stack], h: int, w: int, model: Model, level: int, is_dependent: bool
 ) -> tuple[Plane, Plane]:
-    """The symbols of a chunk of h x w units of 64 pixels: z (h, w, Z), and r (4h, 4w, L) in eighths. What the
-    first payload holds before them has been decoded.
+    """The symbols of a chunk of h x w units of 64 pixels: z (h, w, Z), and r (4h, 4w, L) in eighths.
+
+    There is a stack for each part; the coefficients, which come before the hyper-latents, have been decoded.
     """
     network = ScaleNetwork(model, level)
     z = decode_hyper_latents(stacks[0], h, w, model, level)
+    finish_part(stacks, 0)
     r = np.zeros((4 * h, 4 * w, model.manifest["latent_channels"]), np.int64)
     features = network.features(z)
     first_dependent = model.first_dependent if is_dependent else 64
@@ -517,7 +544,7 @@ def decode_chunk(
             r[mask] = decode_residuals(stacks[1 + step], indices[mask], tables, first_dependent)
             if step < 2:
                 surprise.learn(mask, r)
-        stacks[1 + step].finish()
+        finish_part(stacks, 1 + step)
     return z, r
 
 
@@ -722,7 +749,8 @@ def decode(data: bytes, model: Model) -> Decoded:
     y = np.zeros((4 * rows, 4 * columns, model.manifest["latent_channels"]))
     graph, digest, coefficients = Graph(model, header.level), hashlib.sha256(), []
     for number, (i, j) in enumerate(header.boxes):
-        stacks = [Stack(sections[kind][number]) for kind in CHUNK_KINDS]
+        payloads = [sections[kind][number] for kind in header.chunk_kinds]
+        stacks = stacks_of(payloads, header.is_joined)
         h, w = i.stop - i.start, j.stop - j.start
         n = decode_coefficients(stacks[0], model) if header.is_filtered else None
         z, r = decode_chunk(stacks, h, w, model, header.level, header.is_dependent)

@@ -11,8 +11,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from aecodec.container import CHUNK_KINDS, Section, SectionKind, read_container, write_container
-from aecodec.entropy import encode_hyper_latents
+from aecodec.container import Container, Header, Section, read_container, write_container
+from aecodec.entropy import ChunkBytes, encode_chunk
 from aecodec.models import Model, load_model_folder, model_id_of
 from aecodec.post_filter import FilterBasis
 from aecodec.sections import chunk_symbols
@@ -103,28 +103,60 @@ def fake_model(folder: Path, seed: int = 0) -> Model:
 def all_symbols(data: bytes, model: Model) -> list[Symbols]:
     """Those of each chunk of a whole file, with the coefficients of its post-filter."""
     container = read_container(data)
-    payloads = (
-        [container.chunk_payload(kind, index) for kind in CHUNK_KINDS]
-        for index in range(container.header.chunk_count)
-    )
+    header = container.header
     return [
-        chunk_symbols(
-            [payload for payload in of_chunk if payload is not None], container.header, index, model.entropy
-        )
-        for index, of_chunk in enumerate(payloads)
+        chunk_symbols(chunk_bytes(container, index), header, index, model.entropy)
+        for index in range(header.chunk_count)
     ]
+
+
+def chunk_bytes(container: Container, index: int) -> ChunkBytes:
+    """The payloads of a chunk of a file, as far as they are there."""
+    header = container.header
+    payloads = (container.chunk_payload(kind, index) for kind in header.chunk_kinds)
+    there = tuple(payload for payload in payloads if payload is not None)
+    return ChunkBytes(there, joined=header.joined)
 
 
 def with_coefficients(data: bytes, model: Model, coefficients: Sequence[NDArray[np.int16]]) -> bytes:
     """The same file with these post-filters of its chunks, whether it had any or not."""
-    container = read_container(data)
-    level, hyper = container.header.level, model.entropy.hyper
-    payloads = [
-        Section(SectionKind.HYPER_LATENTS, encode_hyper_latents(chunk.z, level, hyper, of_chunk))
+    chunks = [
+        chunk._replace(coefficients=of_chunk)
         for chunk, of_chunk in zip(all_symbols(data, model), coefficients, strict=True)
     ]
-    others = [section for section in container.sections if section.kind != SectionKind.HYPER_LATENTS]
-    return write_container(replace(container.header, filtered=True), [*payloads, *others])
+    container = read_container(data)
+    return _with_chunks(container, replace(container.header, filtered=True), chunks, model)
+
+
+def with_layout(data: bytes, model: Model, *, joined: bool) -> bytes:
+    """The same symbols in one section for each chunk, or in six."""
+    container = read_container(data)
+    return _with_chunks(container, replace(container.header, joined=joined), all_symbols(data, model), model)
+
+
+def _with_chunks(container: Container, header: Header, chunks: Sequence[Symbols], model: Model) -> bytes:
+    """The file with another header and these chunks."""
+    coded = [
+        encode_chunk(
+            *chunk[:2],
+            header.level,
+            model.entropy,
+            dependent=header.dependent,
+            coefficients=chunk.coefficients,
+            joined=header.joined,
+        )
+        for chunk in chunks
+    ]
+    by_kind = zip(*(chunk.payloads for chunk in coded), strict=True)
+    sections = [
+        Section(kind, payload)
+        for kind, payloads in zip(header.chunk_kinds, by_kind, strict=True)
+        for payload in payloads
+    ]
+    former = container.header.chunk_kinds
+    place = next(number for number, one in enumerate(container.sections) if one.kind in former)
+    behind = [one for one in container.sections[place:] if one.kind not in former]
+    return write_container(header, [*container.sections[:place], *sections, *behind])
 
 
 def random_coefficients(count: int, seed: int = 0, most: int = 31) -> list[NDArray[np.int16]]:

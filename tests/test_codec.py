@@ -19,7 +19,7 @@ from PIL import Image
 
 from aecodec import refinement
 from aecodec.codec import decode, decode_picture, encode
-from aecodec.container import CHUNK_KINDS, Box, Header, Limits, SectionKind, read_container, read_header
+from aecodec.container import Box, Header, Limits, SectionKind, read_container, read_header
 from aecodec.errors import (
     ChecksumError,
     CorruptedError,
@@ -42,11 +42,13 @@ from tests.entropy.helpers import FILTER_COEFFICIENTS
 from tests.helpers import (
     CosineRuntime,
     all_symbols,
+    chunk_bytes,
     fake_model,
     model_arrays,
     photograph,
     random_coefficients,
     with_coefficients,
+    with_layout,
     write_model,
 )
 
@@ -214,7 +216,7 @@ class TestTheSameBytesAndPixels:
         container = read_container(data)
         assert container.header == header
         for index, chunk in enumerate(chunks):
-            assert [container.chunk_payload(kind, index) for kind in CHUNK_KINDS] == [*chunk.data]
+            assert chunk_bytes(container, index) == coder.pack(chunk)
         pixels = runtime.synthesise(expected, 200)[:300, :420]
         assert np.abs(decode(data, window_side=192, **cosine) - pixels.clip(0, 255)).max() < 0.51
 
@@ -661,10 +663,11 @@ class TestRefusals:
 
 
 class TestHostileFiles:
-    @pytest.fixture
-    def small(self, cosine: dict[str, Any]) -> bytes:
+    @pytest.fixture(params=[False, True])
+    def small(self, request: pytest.FixtureRequest, cosine: dict[str, Any]) -> bytes:
         gray = np.full((2, 3, 1), 100, np.uint8)
-        return encode(Picture(gray, gray[:, :, 0], b"icc", ORIENTED, b"<x/>"), 1, **cosine)
+        data = encode(Picture(gray, gray[:, :, 0], b"icc", ORIENTED, b"<x/>"), 1, **cosine)
+        return with_layout(data, cosine["model"], joined=request.param)
 
     def test_every_truncation_is_a_typed_error(self, small: bytes, cosine: dict[str, Any]) -> None:
         for length in range(len(small)):

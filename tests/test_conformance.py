@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,8 @@ def test_the_header_of_a_valid_file_says_what_its_description_says(vector: Vecto
     info, content = probe(vector.data), vector.content
     names = ("width", "height", "layout", "depth", "level", "chunk_side", "model_id")
     assert {name: getattr(info, name) for name in names} == {name: content[name] for name in names}
-    flags = (info.has_alpha, info.dependent, info.filtered)
-    assert flags == (content["alpha"], content["dependent"], content["filtered"])
+    flags = (info.has_alpha, info.dependent, info.filtered, info.joined)
+    assert flags == tuple(content[name] for name in ("alpha", "dependent", "filtered", "joined"))
     if content["pixels"] is not None:
         with Image.open(vector.path.with_name(content["pixels"]["file"])) as image:
             assert image.size == (info.width, info.height)
@@ -115,9 +116,21 @@ def test_the_vectors_are_what_their_generator_writes(tmp_path: Path) -> None:
     assert written == stored
 
 
-@pytest.mark.parametrize("flag", ["dependent", "filtered"])
+@pytest.mark.parametrize("flag", ["alpha", "dependent", "filtered", "joined"])
 def test_valid_files_have_the_flag_and_do_without(flag: str) -> None:
     assert {vector.content[flag] for vector in VALID if vector.content["pixels"]} == {False, True}
+
+
+@pytest.mark.parametrize("flag", ["dependent", "filtered"])
+def test_valid_files_have_the_flag_and_do_without_in_both_layouts(flag: str) -> None:
+    found = {(vector.content["joined"], vector.content[flag]) for vector in VALID}
+    assert found == set(product((False, True), repeat=2))
+
+
+def test_valid_files_of_both_layouts_have_one_chunk_and_several() -> None:
+    headers = [reference_decoder().read_header(vector.data) for vector in VALID]
+    found = {(header.is_joined, header.chunks > 1) for header in headers}
+    assert found == set(product((False, True), repeat=2))
 
 
 def test_every_class_of_errors_has_a_vector() -> None:

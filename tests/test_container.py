@@ -71,6 +71,11 @@ GOLDEN_FILE = bytes.fromhex(
     "05 000000 2e2f9a16"
     "06 000000 c0802f04"
 )
+# The same picture with one section for its chunk.
+GOLDEN_JOINED_FILE = bytes.fromhex(
+    "ae4145430d0a1a0a 01 08 03 08 60 10 0000 01000000 01000000 00112233445566ff 0f2c32be"
+    "07 030000 78f9b226 a1a2b1"
+)
 
 
 def header(**changes: Any) -> Header:
@@ -78,10 +83,10 @@ def header(**changes: Any) -> Header:
 
 
 def chunk_sections(head: Header) -> list[Section]:
-    """A section for each chunk of each of the six kinds, no two with the same payload."""
+    """A section for each chunk of each of its kinds, no two with the same payload."""
     return [
         Section(kind, bytes((kind, chunk % 256)) * (1 + chunk % 3))
-        for kind in CHUNK_KINDS
+        for kind in head.chunk_kinds
         for chunk in range(head.chunk_count)
     ]
 
@@ -90,7 +95,7 @@ def whole_file(head: Header) -> tuple[list[Section], bytes]:
     """A file with metadata, alpha in two pieces and an unknown section; it ends in a critical one."""
     sections = [Section(SectionKind.ICC_PROFILE, b"profile"), *chunk_sections(head)]
     private = Section(0xF7, b"private")
-    sections[3:3] = [Section(SectionKind.EXIF, b"exif"), private, Section(SectionKind.XMP, b"")]
+    sections[2:2] = [Section(SectionKind.EXIF, b"exif"), private, Section(SectionKind.XMP, b"")]
     if head.has_alpha:
         sections += [Section(SectionKind.ALPHA, b"alpha"), Section(SectionKind.ALPHA, b"plane")]
     return sections, write_container(head, sections)
@@ -122,6 +127,7 @@ def read_lazily(data: bytes, *, allow_truncated: bool = False, limits: Limits = 
 
 
 both_readers = pytest.mark.parametrize("read", [read_container, read_lazily])
+both_layouts = pytest.mark.parametrize("joined", [False, True])
 
 headers = st.builds(
     Header,
@@ -133,6 +139,8 @@ headers = st.builds(
     depth=st.sampled_from([8, 16]),
     has_alpha=st.booleans(),
     dependent=st.booleans(),
+    filtered=st.booleans(),
+    joined=st.booleans(),
     chunk_side=st.integers(2, 255).map(lambda units: 64 * units),
 )
 small_payloads = st.binary(max_size=20)
@@ -141,7 +149,9 @@ small_payloads = st.binary(max_size=20)
 @st.composite
 def files(draw: st.DrawFn) -> tuple[Header, list[Section]]:
     head = draw(headers)
-    sections = [Section(kind, draw(small_payloads)) for kind in CHUNK_KINDS for _ in range(head.chunk_count)]
+    sections = [
+        Section(kind, draw(small_payloads)) for kind in head.chunk_kinds for _ in range(head.chunk_count)
+    ]
     if head.has_alpha:
         sections += [
             Section(SectionKind.ALPHA, piece)
@@ -173,6 +183,9 @@ def test_the_bytes_of_a_small_file_never_change() -> None:
     sections = [Section(kind, payload) for kind, payload in zip(CHUNK_KINDS, payloads, strict=True)]
     assert write_container(head, sections) == GOLDEN_FILE
     assert read_container(GOLDEN_FILE) == Container(head, tuple(sections))
+    joined, one = replace(head, joined=True), [Section(SectionKind.SYMBOLS, b"\xa1\xa2\xb1")]
+    assert write_container(joined, one) == GOLDEN_JOINED_FILE
+    assert read_container(GOLDEN_JOINED_FILE) == Container(joined, tuple(one))
 
 
 def test_every_field_of_the_header_has_its_place() -> None:
@@ -185,11 +198,13 @@ def test_every_field_of_the_header_has_its_place() -> None:
     assert data[32:] == zlib.crc32(data[:32]).to_bytes(4, "little")
 
 
-@pytest.mark.parametrize(("has_alpha", "dependent", "filtered"), list(product((False, True), repeat=3)))
-def test_flags_have_a_bit_each(has_alpha: bool, dependent: bool, filtered: bool) -> None:
-    head = header(has_alpha=has_alpha, dependent=dependent, filtered=filtered)
+@pytest.mark.parametrize(
+    ("has_alpha", "dependent", "filtered", "joined"), list(product((False, True), repeat=4))
+)
+def test_flags_have_a_bit_each(has_alpha: bool, dependent: bool, filtered: bool, joined: bool) -> None:
+    head = header(has_alpha=has_alpha, dependent=dependent, filtered=filtered, joined=joined)
     data = write_header(head)
-    assert data[9] == has_alpha + 2 * dependent + 4 * filtered
+    assert data[9] == has_alpha + 2 * dependent + 4 * filtered + 8 * joined
     assert read_header(data) == head
 
 
@@ -197,6 +212,11 @@ def test_flags_have_a_bit_each(has_alpha: bool, dependent: bool, filtered: bool)
 def test_any_buffer_of_bytes_is_read(convert: Callable[[bytes], bytes]) -> None:
     assert read_container(convert(GOLDEN_FILE)) == read_container(GOLDEN_FILE)
     assert read_header(convert(GOLDEN_FILE)).width == 1
+
+
+def test_a_joined_chunk_has_one_kind_of_section_and_others_six() -> None:
+    assert header().chunk_kinds == CHUNK_KINDS == container.CHUNK_KINDS
+    assert header(joined=True).chunk_kinds == (SectionKind.SYMBOLS,)
 
 
 def test_container_finds_payloads_by_kind_and_chunk() -> None:
@@ -212,6 +232,19 @@ def test_container_finds_payloads_by_kind_and_chunk() -> None:
         read.chunk_payload(SectionKind.ALPHA, 0)
     with pytest.raises(InputError, match=r"in 0 \.\. 1, received 2"):
         read.chunk_payload(SectionKind.RESIDUALS_1, 2)
+    with pytest.raises(InputError, match=r"\(1, 2, 3, 4, 5, 6\), received 7"):
+        read.chunk_payload(SectionKind.SYMBOLS, 0)
+
+
+def test_container_finds_the_payloads_of_joined_chunks() -> None:
+    read = read_container(whole_file(JOINED_WITH_ALPHA)[1])
+    assert [read.chunk_payload(SectionKind.SYMBOLS, chunk) for chunk in range(2)] == [
+        b"\7\0",
+        b"\7\1\7\1",
+    ]
+    assert read.joined(SectionKind.ALPHA) == b"alphaplane"
+    with pytest.raises(InputError, match=r"\(7\), received 2"):
+        read.chunk_payload(SectionKind.RESIDUALS_0, 0)
 
 
 def test_long_metadata_is_split_and_joined_again() -> None:
@@ -227,8 +260,9 @@ def test_long_metadata_is_split_and_joined_again() -> None:
 def test_splitting_makes_one_section_of_nothing_and_of_a_full_payload() -> None:
     assert list(split_payload(SectionKind.XMP, b"")) == [Section(SectionKind.XMP, b"")]
     assert len(list(split_payload(SectionKind.XMP, bytes(MAX_PAYLOAD_SIZE)))) == 1
-    with pytest.raises(InputError, match="may be split, received RESIDUALS_3"):
-        list(split_payload(SectionKind.RESIDUALS_3, b""))
+    for kind in (SectionKind.RESIDUALS_3, SectionKind.SYMBOLS):
+        with pytest.raises(InputError, match=f"may be split, received {kind.name}"):
+            list(split_payload(kind, b""))
 
 
 # Header and chunks ----------------------------------------------------------------------------------------
@@ -306,9 +340,10 @@ def test_last_chunks_are_smaller() -> None:
 
 
 @both_readers
+@both_layouts
 @pytest.mark.parametrize("has_alpha", [False, True])
-def test_every_truncation_is_reported(read: Reader, has_alpha: bool) -> None:
-    _, data = whole_file(header(has_alpha=has_alpha))
+def test_every_truncation_is_reported(read: Reader, has_alpha: bool, joined: bool) -> None:
+    _, data = whole_file(header(has_alpha=has_alpha, joined=joined))
     last_piece = len(data) - SECTION_OVERHEAD - len(b"plane")
     for length in range(len(data)):
         if has_alpha and length == last_piece:
@@ -318,8 +353,9 @@ def test_every_truncation_is_reported(read: Reader, has_alpha: bool) -> None:
 
 
 @both_readers
-def test_every_flipped_bit_is_a_format_error(read: Reader) -> None:
-    _, data = whole_file(header(has_alpha=True))
+@both_layouts
+def test_every_flipped_bit_is_a_format_error(read: Reader, joined: bool) -> None:
+    _, data = whole_file(header(has_alpha=True, joined=joined))
     for position in range(8 * len(data)):
         flipped = bytearray(data)
         flipped[position // 8] ^= 1 << position % 8
@@ -336,8 +372,9 @@ def test_every_flipped_bit_is_a_format_error(read: Reader) -> None:
 
 
 @both_readers
-def test_flipped_bits_are_never_hidden_by_allowing_truncation(read: Reader) -> None:
-    sections, data = whole_file(header(has_alpha=True))
+@both_layouts
+def test_flipped_bits_are_never_hidden_by_allowing_truncation(read: Reader, joined: bool) -> None:
+    sections, data = whole_file(header(has_alpha=True, joined=joined))
     for position in range(8 * len(data)):
         flipped = bytearray(data)
         flipped[position // 8] ^= 1 << position % 8
@@ -367,10 +404,13 @@ def test_arbitrary_bytes_give_typed_errors_only(read: Reader, data: bytes, whole
 
 
 @both_readers
-@given(changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=6))
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=6),
+    joined=st.booleans(),
+)
 @settings(deadline=None, max_examples=300)
-def test_changed_bytes_are_always_noticed(read: Reader, changes: list[tuple[int, int]]) -> None:
-    _, data = whole_file(header(has_alpha=True))
+def test_changed_bytes_are_always_noticed(read: Reader, changes: list[tuple[int, int]], joined: bool) -> None:
+    _, data = whole_file(header(has_alpha=True, joined=joined))
     damaged = bytearray(data)
     for position, value in changes:
         damaged[position % len(data)] = value
@@ -411,8 +451,8 @@ def test_a_file_stopped_at_the_dos_end_of_file_is_truncated() -> None:
     [
         (8, b"\x02", UnsupportedError, "version 2; this aecodec reads version 1"),
         (8, b"\x00", UnsupportedError, "version 0"),
-        (9, b"\x08", UnsupportedError, "flags field holds 0x08"),
         (9, b"\x10", UnsupportedError, "flags field holds 0x10"),
+        (9, b"\x1f", UnsupportedError, "flags field holds 0x10"),
         (9, b"\x20", UnsupportedError, "flags field holds 0x20"),
         (9, b"\x44", UnsupportedError, "flags field holds 0x40"),
         (9, b"\x87", UnsupportedError, "flags field holds 0x80"),
@@ -452,8 +492,12 @@ def moved(sections: list[Section], source: int, target: int) -> list[Section]:
 
 
 PLAIN = header()
-PLAIN_SECTIONS = chunk_sections(PLAIN)  # two chunks: ten sections
+PLAIN_SECTIONS = chunk_sections(PLAIN)  # two chunks: twelve sections
 WITH_ALPHA = header(has_alpha=True)
+JOINED = header(joined=True)
+JOINED_SECTIONS = chunk_sections(JOINED)
+JOINED_WITH_ALPHA = header(joined=True, has_alpha=True)
+SYMBOLS = Section(SectionKind.SYMBOLS, b"symbols")
 ALPHA = Section(SectionKind.ALPHA, b"png")
 
 
@@ -477,7 +521,21 @@ ALPHA = Section(SectionKind.ALPHA, b"png")
         (PLAIN, [*PLAIN_SECTIONS, ALPHA], CorruptedError, "alpha flag is not set"),
         (WITH_ALPHA, PLAIN_SECTIONS, TruncatedError, "1 of ALPHA"),
         (WITH_ALPHA, [ALPHA, *PLAIN_SECTIONS], CorruptedError, "ALPHA .* begins after 0 HYPER"),
-        (PLAIN, [*PLAIN_SECTIONS, Section(0x08, b"new")], UnsupportedError, "0x08 .*unknown"),
+        (PLAIN, [*PLAIN_SECTIONS, SYMBOLS], CorruptedError, "SYMBOLS .* a section for each part"),
+        (PLAIN, [SYMBOLS, SYMBOLS], CorruptedError, "SYMBOLS .* a section for each part"),
+        (JOINED, PLAIN_SECTIONS, CorruptedError, "HYPER_LATENTS .* a chunk has one section"),
+        *(
+            (JOINED, [Section(kind, b""), *JOINED_SECTIONS], CorruptedError, "a chunk has one section")
+            for kind in CHUNK_KINDS
+        ),
+        (JOINED, [*JOINED_SECTIONS, PLAIN_SECTIONS[-1]], CorruptedError, "RESIDUALS_4 .* follows a SYMBOLS"),
+        (JOINED, JOINED_SECTIONS[:1], TruncatedError, r"1 of SYMBOLS \(0x07\)"),
+        (JOINED, [*JOINED_SECTIONS, SYMBOLS], CorruptedError, "more SYMBOLS"),
+        (JOINED, [*JOINED_SECTIONS, ALPHA], CorruptedError, "alpha flag is not set"),
+        (JOINED_WITH_ALPHA, JOINED_SECTIONS, TruncatedError, "1 of ALPHA"),
+        (JOINED_WITH_ALPHA, [JOINED_SECTIONS[0], ALPHA], CorruptedError, "ALPHA .* begins after 1 SYMBOLS"),
+        (JOINED_WITH_ALPHA, [ALPHA, *JOINED_SECTIONS], CorruptedError, "ALPHA .* begins after 0 SYMBOLS"),
+        (PLAIN, [*PLAIN_SECTIONS, Section(0x09, b"new")], UnsupportedError, "0x09 .*unknown"),
         (PLAIN, [Section(0x00, b""), *PLAIN_SECTIONS], UnsupportedError, "0x00 at byte 36"),
         (PLAIN, [Section(0x7F, b""), *PLAIN_SECTIONS], UnsupportedError, "0x7F"),
     ],
@@ -518,8 +576,9 @@ def test_unknown_optional_sections_are_kept_aside(read: Reader) -> None:
 
 
 @both_readers
-def test_truncated_files_give_their_whole_sections_and_count_the_missing(read: Reader) -> None:
-    sections, data = whole_file(header(has_alpha=True))
+@both_layouts
+def test_truncated_files_give_their_whole_sections_and_count_the_missing(read: Reader, joined: bool) -> None:
+    sections, data = whole_file(header(has_alpha=True, joined=joined))
     ends = [HEADER_SIZE]
     for section in sections:
         ends.append(ends[-1] + SECTION_OVERHEAD + len(section.payload))
@@ -535,7 +594,7 @@ def test_truncated_files_give_their_whole_sections_and_count_the_missing(read: R
         assert result.truncation.whole_bytes == ends[whole]
         missing = sections[whole:]
         assert 0 < result.truncation.missing_bytes <= len(data) - length
-        for kind in CHUNK_KINDS:
+        for kind in (*CHUNK_KINDS, SectionKind.SYMBOLS):
             count = sum(section.kind == kind for section in missing)
             assert dict(result.truncation.missing).get(kind, 0) == count
             assert result.truncation.is_missing(kind) == (count > 0)
@@ -585,6 +644,70 @@ def test_pieces_are_not_joined_when_one_is_cut() -> None:
     ):
         assert file.joined(SectionKind.ALPHA) is None
     assert read_container(data).joined(SectionKind.ALPHA) == b"firstsecond"
+
+
+@both_readers
+@both_layouts
+def test_the_section_that_is_cut_is_told_once_its_head_is_there(read: Reader, joined: bool) -> None:
+    head = header(joined=joined)
+    sections = [Section(section.kind, section.payload * 5) for section in chunk_sections(head)]
+    data = file_bytes(head, sections)
+    start = len(data) - SECTION_OVERHEAD - len(sections[-1].payload)
+    for length in range(start, len(data)):
+        truncation = read(data[:length], allow_truncated=True).truncation
+        assert truncation is not None
+        if length < start + SECTION_OVERHEAD:
+            assert truncation.cut is None
+            continue
+        assert truncation.cut is not None
+        assert (truncation.cut.kind, truncation.cut.length) == (sections[-1].kind, 20)
+        assert (truncation.cut.offset, truncation.cut.end) == (start + SECTION_OVERHEAD, len(data))
+
+
+def unverified(data: bytes, kind: int, index: int) -> tuple[bytes, int] | None:
+    reader = ContainerReader(io.BytesIO(data), allow_truncated=True)
+    return reader.unverified_payload(kind, index)
+
+
+@both_layouts
+def test_an_unverified_payload_is_there_as_far_as_the_file_goes(joined: bool) -> None:
+    head = header(joined=joined)
+    sections, data = chunk_sections(head), file_bytes(head, chunk_sections(head))
+    starts = [HEADER_SIZE]
+    for section in sections:
+        starts.append(starts[-1] + SECTION_OVERHEAD + len(section.payload))
+    for length in range(HEADER_SIZE, len(data) + 1):
+        for number, section in enumerate(sections):
+            start, size = starts[number] + SECTION_OVERHEAD, len(section.payload)
+            there = min(max(length - start, 0), size)
+            expected = (section.payload[:there], size - there) if there else None
+            assert unverified(data[:length], section.kind, number % 2) == expected, (length, number)
+
+
+def test_an_unverified_payload_may_be_damaged() -> None:
+    data = bytearray(file_bytes(JOINED, JOINED_SECTIONS))
+    data[-1] ^= 0x10
+    assert unverified(bytes(data), SectionKind.SYMBOLS, 0) == (b"\7\0", 0)
+    assert unverified(bytes(data), SectionKind.SYMBOLS, 1) == (b"\7\1\7\x11", 0)
+    with pytest.raises(ChecksumError):
+        ContainerReader(io.BytesIO(data)).chunk_payload(SectionKind.SYMBOLS, 1)
+
+
+def test_an_unverified_payload_is_that_of_its_own_kind_and_chunk() -> None:
+    cut = file_bytes(JOINED_WITH_ALPHA, [*JOINED_SECTIONS, Section(SectionKind.ALPHA, b"alpha")])[:-1]
+    assert unverified(cut, SectionKind.SYMBOLS, 1) == (JOINED_SECTIONS[1].payload, 0)
+    in_metadata = file_bytes(JOINED, [JOINED_SECTIONS[0], Section(SectionKind.XMP, b"xmp")])[:-1]
+    assert unverified(in_metadata, SectionKind.SYMBOLS, 1) is None
+    first = file_bytes(JOINED, JOINED_SECTIONS[:1])[:-1]
+    assert unverified(first, SectionKind.SYMBOLS, 0) == (JOINED_SECTIONS[0].payload[:-1], 1)
+    assert unverified(first, SectionKind.SYMBOLS, 1) is None
+    for kind, index, message in (
+        (SectionKind.XMP, 0, "each chunk has"),
+        (SectionKind.RESIDUALS_0, 0, r"each chunk has \(7\)"),
+        (SectionKind.SYMBOLS, 2, "chunk index"),
+    ):
+        with pytest.raises(InputError, match=message):
+            unverified(first, kind, index)
 
 
 @both_readers
@@ -666,7 +789,11 @@ def test_the_largest_picture_in_the_smallest_chunks_is_within_the_limits() -> No
     head = Header(width=32_768, height=8192, level=0, model_id=MODEL_ID, has_alpha=True, chunk_side=64)
     assert read_header(write_header(head)) == head
     with pytest.raises(LimitError, match="max_sections"):
-        read_header(write_header(head), limits=Limits(max_sections=5 * head.chunk_count))
+        read_header(write_header(head), limits=Limits(max_sections=6 * head.chunk_count))
+    joined = replace(head, joined=True)
+    assert read_header(write_header(joined), limits=Limits(max_sections=head.chunk_count + 1)) == joined
+    with pytest.raises(LimitError, match="max_sections"):
+        read_header(write_header(joined), limits=Limits(max_sections=head.chunk_count))
 
 
 def test_a_chunk_that_needs_much_memory_is_refused_before_it_is_decoded() -> None:
@@ -837,7 +964,13 @@ def test_writer_streams_sections_as_they_come() -> None:
         (PLAIN, moved(PLAIN_SECTIONS, 3, 4), InputError, "cannot be written here"),
         (PLAIN, [*PLAIN_SECTIONS, PLAIN_SECTIONS[-1]], InputError, "more RESIDUALS_4"),
         (PLAIN, [*PLAIN_SECTIONS, ALPHA], InputError, "alpha flag"),
-        (PLAIN, [Section(0x08, b"")], InputError, "received 0x08"),
+        (PLAIN, [SYMBOLS], InputError, "SYMBOLS .* a section for each part"),
+        (PLAIN, [*PLAIN_SECTIONS, SYMBOLS], InputError, "SYMBOLS .* a section for each part"),
+        *((JOINED, [Section(kind, b"")], InputError, "a chunk has one section") for kind in CHUNK_KINDS),
+        (JOINED, JOINED_SECTIONS[:1], InputError, "1 of SYMBOLS"),
+        (JOINED, [*JOINED_SECTIONS, SYMBOLS], InputError, "more SYMBOLS"),
+        (JOINED_WITH_ALPHA, [JOINED_SECTIONS[0], ALPHA], InputError, "begins after 1 SYMBOLS"),
+        (PLAIN, [Section(0x09, b"")], InputError, "received 0x09"),
         (PLAIN, [Section(0x00, b"")], InputError, "received 0x00"),
         (PLAIN, [Section(0x100, b"")], InputError, "received 0x100"),
         (PLAIN, [Section(0x81, bytes(MAX_PAYLOAD_SIZE + 1))], LimitError, "too long"),

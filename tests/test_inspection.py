@@ -45,6 +45,12 @@ def test_post_filters_are_told(cosine: dict[str, Any]) -> None:
     assert [probe(encode(picture, effort=effort, **cosine)).filtered for effort in (0, 1)] == [False, True]
 
 
+def test_whether_chunks_have_one_section_is_told(data: bytes, cosine: dict[str, Any]) -> None:
+    joined = encode(photograph(65, 130), 30, **cosine)
+    assert [probe(one).joined for one in (data, joined)] == [False, True]
+    assert [(size.name.split()[0], size.count) for size in section_sizes(joined)] == [("SYMBOLS", 1)]
+
+
 def test_a_known_model_gives_name_and_quality(data: bytes, cosine: dict[str, Any]) -> None:
     from aecodec.container import read_header
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aecodec import encode
-from aecodec.entropy import EntropyModel, HyperTables, adaptation, encode_chunk, encode_hyper_latents
+from aecodec.entropy import (
+    ChunkBytes,
+    EntropyModel,
+    HyperTables,
+    adaptation,
+    decode_chunk,
+    encode_chunk,
+    encode_hyper_latents,
+)
 from aecodec.image import plane_to_png
 from tests.entropy import reference
 from tests.entropy.helpers import Arrays, random_entropy_arrays
@@ -55,6 +64,14 @@ def hyper_model(choice: NDArray[np.uint8]) -> Any:
     return decoder.Model({}, {"tables/hyper_latents/choice": choice}, {"hyper_latents": text_tables()})
 
 
+def hyper_latents_of(payload: bytes, h: int, w: int, model: Any, level: int) -> Any:
+    """Those of a payload that holds nothing else."""
+    stack = decoder.Stack(payload)
+    z = decoder.decode_hyper_latents(stack, h, w, model, level)
+    stack.finish()
+    return z
+
+
 def model_of(arrays: Arrays) -> Any:
     """A model without a decoder graph."""
     channels = {
@@ -77,7 +94,7 @@ def test_the_payloads_in_the_text_give_the_hyper_latents_in_the_text() -> None:
         choice = np.zeros((8, 3, z.size), np.uint8)
         choice[:, 0] = integers(tables)
         data = bytes.fromhex("" if "empty" in payload else payload)
-        found = decoder.decode_hyper_latents(decoder.Stack(data), 1, 1, hyper_model(choice), 100)
+        found = hyper_latents_of(data, 1, 1, hyper_model(choice), 100)
         assert np.array_equal(found, z)
         assert encode_hyper_latents(z, 100, HyperTables(reference.plain_tables(17), choice)) == data
 
@@ -102,7 +119,7 @@ def test_the_worked_example_of_hyper_latents_is_right() -> None:
     order = [(group, -table, i, c) for group, i, _, c, _, _, table, _, _ in rows]
     assert order == sorted(order)
     data = bytes.fromhex(payload)
-    assert np.array_equal(decoder.decode_hyper_latents(decoder.Stack(data), 2, 3, hyper_model(choice), 80), z)
+    assert np.array_equal(hyper_latents_of(data, 2, 3, hyper_model(choice), 80), z)
     tables = HyperTables(reference.plain_tables(17), choice)
     assert encode_hyper_latents(z.astype(np.int16), 80, tables) == data
     escaped = [abs(row[7]) > tables.tables.half_width[row[6]] for row in rows]
@@ -118,7 +135,7 @@ def test_hyper_latents_are_those_that_were_encoded(shape: tuple[int, int], level
     z[random.random(z.shape) < 0.05] *= -1000
     z.flat[0] = random.choice((-32767, 32767))
     payload = encode_hyper_latents(z, level, HyperTables(reference.plain_tables(17), choice))
-    found = decoder.decode_hyper_latents(decoder.Stack(payload), *shape, hyper_model(choice), level)
+    found = hyper_latents_of(payload, *shape, hyper_model(choice), level)
     assert np.array_equal(found, z)
 
 
@@ -135,11 +152,12 @@ def test_coefficients_of_a_post_filter_are_those_that_were_encoded(count: int) -
     stack = decoder.Stack(encode_hyper_latents(z, 90, tables, coefficients))
     assert np.array_equal(decoder.decode_coefficients(stack, model), coefficients)
     assert np.array_equal(decoder.decode_hyper_latents(stack, 2, 3, model, 90), z)
+    stack.finish()
 
 
 def test_an_empty_payload_stands_for_hyper_latents_of_zero() -> None:
     choice = np.arange(8 * 3 * 8).reshape(8, 3, 8).astype(np.uint8)
-    assert not decoder.decode_hyper_latents(decoder.Stack(b""), 4, 3, hyper_model(choice), 60).any()
+    assert not hyper_latents_of(b"", 4, 3, hyper_model(choice), 60).any()
 
 
 def test_the_payloads_in_the_text_give_the_residuals_in_the_text() -> None:
@@ -225,22 +243,113 @@ def test_residuals_out_of_range_are_refused(symbol: int, index: int, dependent: 
                 decoder.decode_residuals(*arguments)
 
 
+def random_chunk(
+    seed: int, shape: tuple[int, int], level: int, dependent: bool
+) -> tuple[Arrays, NDArray[np.int16], NDArray[np.int16]]:
+    """The arrays of a model, and the hyper-latents and residuals of a chunk."""
+    arrays = random_entropy_arrays(seed) | {"tables/first_dependent": np.array(17, np.int16)}
+    entropy, random = EntropyModel.from_arrays(arrays), np.random.default_rng(seed)
+    z = np.rint(random.laplace(0, 1.5, (*shape, entropy.scale_network.hyper_channels))).astype(np.int16)
+    of_residuals = 4 * shape[0], 4 * shape[1], entropy.scale_network.latent_channels
+    symbols = np.rint(random.laplace(0, 1.5, of_residuals)).astype(int)
+    far = random.random(symbols.shape) < 0.002
+    symbols[far] = random.integers(-3276, 3277, np.count_nonzero(far))
+    r = reference.chunk_residuals(z, symbols, level, arrays, dependent)
+    return arrays, z, r.astype(np.int16)
+
+
+@pytest.mark.parametrize("joined", [False, True])
 @pytest.mark.parametrize("dependent", [False, True])
 @pytest.mark.parametrize("level", [0, 77, 224])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_symbols_are_those_that_were_encoded(seed: int, level: int, dependent: bool) -> None:
-    arrays = random_entropy_arrays(seed) | {"tables/first_dependent": np.array(17, np.int16)}
-    entropy, random = EntropyModel.from_arrays(arrays), np.random.default_rng(seed)
-    z = np.rint(random.laplace(0, 1.5, (2, 3, entropy.scale_network.hyper_channels))).astype(np.int16)
-    symbols = np.rint(random.laplace(0, 1.5, (8, 12, entropy.scale_network.latent_channels))).astype(int)
-    far = random.random(symbols.shape) < 0.002
-    symbols[far] = random.integers(-3276, 3277, np.count_nonzero(far))
-    r = reference.chunk_residuals(z, symbols, level, arrays, dependent).astype(np.int16)
-    payloads = encode_chunk(z, r, level, entropy, dependent=dependent)
-    stacks = [decoder.Stack(payload) for payload in payloads]
+def test_symbols_are_those_that_were_encoded(seed: int, level: int, dependent: bool, joined: bool) -> None:
+    arrays, z, r = random_chunk(seed, (2, 3), level, dependent)
+    data = encode_chunk(z, r, level, EntropyModel.from_arrays(arrays), dependent=dependent, joined=joined)
+    stacks = decoder.stacks_of(data.payloads, joined)
     found_z, found_r = decoder.decode_chunk(stacks, 2, 3, model_of(arrays), level, dependent)
     assert np.array_equal(found_z, z)
     assert np.array_equal(found_r, r)
+
+
+def test_the_joined_payload_in_the_text_gives_the_parts_in_the_text() -> None:
+    cells = [r"(hyper-latents|step \d)", r"`([\d, ]+)`", r"`([-\d, ]+)`", r"`([-\d, ]+)`", r"(\d+)"]
+    rows = re.findall(r"^\| " + r"\s*\| +".join(cells) + r"\s*\|$", TEXT, re.M)
+    assert [row[0] for row in rows] == ["hyper-latents", "step 0", "step 1"]
+    [payload] = re.findall(r"^The payload of the section is `([\da-f ]+)`\.$", TEXT, re.M)
+    data, tables = bytes.fromhex(payload), reference.plain_tables(17)
+    assert f"how many of the {len(data)} bytes" in TEXT
+    (of_hyper_latents, *of_steps) = rows
+    choice = np.zeros((8, 3, len(integers(of_hyper_latents[1]))), np.uint8)
+    choice[:, 0] = integers(of_hyper_latents[1])
+    stacks = decoder.stacks_of([data], True)
+    z = decoder.decode_hyper_latents(stacks[0], 1, 1, hyper_model(choice), 100)
+    assert z.ravel().tolist() == integers(of_hyper_latents[2]) == integers(of_hyper_latents[3])
+    for number, (_, indices, symbols, residuals, _) in enumerate(of_steps):
+        found = decoder.decode_residuals(stacks[1 + number], np.array(integers(indices)), text_tables(), 17)
+        assert found.tolist() == integers(residuals)
+        assert reference.residuals_of(integers(symbols), integers(indices), 17) == integers(residuals)
+    decoder.finish_part(stacks, 5)
+
+    def parts_of(length: int) -> int:
+        """How many can be used when so many bytes are there."""
+        stack, parts = reference.CutStack(data[:length], len(data) - length), 0
+        with suppress(reference.CutOffError):
+            reference.pull_hyper_latents(stack, (1, 1), 100, choice, tables)
+            parts += 1
+            for _, indices, *_ in of_steps:
+                reference.decode_wave(stack, integers(indices), tables, True)
+                parts += 1
+        return parts
+
+    lengths = [int(row[4]) for row in rows]
+    assert [parts_of(length) for length in lengths] == [1, 2, 3]
+    assert [parts_of(length - 1) for length in lengths] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("part", range(6))
+def test_payloads_with_something_left_over_are_refused_whichever_part_they_are_of(part: int) -> None:
+    model = model_of(random_entropy_arrays())
+    stacks = decoder.stacks_of([b"\1" if number == part else b"" for number in range(6)], False)
+    with pytest.raises(decoder.RefusedError, match="corrupted: a payload holds more"):
+        decoder.decode_chunk(stacks, 1, 1, model, 100, True)
+
+
+@pytest.mark.parametrize("tail", [b"\1", b"\1" * 999])
+def test_joined_payloads_with_something_left_over_are_refused(tail: bytes) -> None:
+    arrays, z, r = random_chunk(1, (1, 1), 100, True)
+    data = encode_chunk(z, r, 100, EntropyModel.from_arrays(arrays), dependent=True, joined=True)
+    stacks = decoder.stacks_of([data.payloads[0] + tail], True)
+    with pytest.raises(decoder.RefusedError, match="corrupted: "):
+        decoder.decode_chunk(stacks, 1, 1, model_of(arrays), 100, True)
+
+
+@pytest.mark.parametrize(("payload", "joined"), [(b"\1\0", False), (b"\0\1", True), (b"\0", True)])
+def test_payloads_with_a_zero_at_their_end_are_refused(payload: bytes, joined: bool) -> None:
+    with pytest.raises(decoder.RefusedError, match="corrupted: a payload ends in a zero byte"):
+        decoder.stacks_of([payload], joined)
+
+
+@pytest.mark.parametrize("dependent", [False, True])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_joined_payloads_that_are_cut_off_give_the_parts_that_the_text_says(
+    seed: int, dependent: bool
+) -> None:
+    level, shape = 80, (1, 2)
+    arrays, z, r = random_chunk(seed, shape, level, dependent)
+    entropy = EntropyModel.from_arrays(arrays)
+    [payload] = encode_chunk(z, r, level, entropy, dependent=dependent, joined=True).payloads
+    steps_seen = set()
+    for length in np.linspace(1, len(payload), 24).astype(int).tolist():
+        there, missing = payload[:length], len(payload) - length
+        data = ChunkBytes((there,), joined=True, missing=missing)
+        found_z, found_r = decode_chunk(data, shape, level, entropy, dependent=dependent)
+        expected = reference.decode_joined_chunk(there, shape, level, arrays, dependent, missing)
+        assert np.array_equal(found_z, expected[0])
+        assert np.array_equal(found_r, expected[1])
+        steps = np.unique(reference.step_of(r.shape)[found_r != 0])
+        steps_seen.add(len(steps) if found_z.any() else -1)
+        assert np.array_equal(found_r, np.where(reference.step_of(r.shape) < len(steps), r, 0))
+    assert steps_seen == {-1, 0, 1, 2, 3, 4, 5}
 
 
 @pytest.mark.parametrize("layer", ["hyper_pointwise_0", "hyper_depthwise_1", "step4_index"])

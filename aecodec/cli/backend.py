@@ -82,6 +82,7 @@ class Description:
             "has_alpha": self.info.has_alpha,
             "dependent": self.info.dependent,
             "filtered": self.info.filtered,
+            "joined": self.info.joined,
             "chunk_side": self.info.chunk_side,
             "truncated": self.truncation is not None,
             "sections": [

@@ -49,6 +49,7 @@ def _lines(name: str, description: backend.Description) -> tuple[str, ...]:
     alpha = " with alpha" if info.has_alpha else ""
     quality = "unknown" if info.quality is None else str(info.quality)
     model = f"{info.model} ({info.model_id})" if info.model else f"{info.model_id}, which is not installed"
+    sections = "one section" if info.joined else "six sections"
     rows = [
         ("picture", f"{info.width} x {info.height}, {colours}{alpha}, {info.depth} bits"),
         ("size", f"{info.bytes:,} bytes, {info.bits_per_pixel:.3f} bits per pixel"),
@@ -56,7 +57,7 @@ def _lines(name: str, description: backend.Description) -> tuple[str, ...]:
         ("quantisation", "dependent" if info.dependent else "plain"),
         ("post-filter", "one for each chunk" if info.filtered else "none"),
         ("model", model),
-        ("chunks", f"of {info.chunk_side} x {info.chunk_side} pixels"),
+        ("chunks", f"of {info.chunk_side} x {info.chunk_side} pixels, {sections} for each"),
     ]
     if description.truncation is not None:
         rows.append(("truncated", description.truncation))

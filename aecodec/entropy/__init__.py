@@ -17,23 +17,19 @@ from aecodec.entropy.adaptation import (
     magnitudes,
 )
 from aecodec.entropy.chunk import (
+    PART_COUNT,
     ChunkBytes,
     EntropyModel,
     coded_symbols,
     decode_chunk,
-    decode_chunk_partial,
-    decode_payloads,
-    decode_residual_step,
+    decode_parts,
     empty_planes,
     encode_chunk,
+    encode_steps,
     estimate_bits,
     step_source,
 )
-from aecodec.entropy.coder import (
-    decode_hyper_latents,
-    encode_hyper_latents,
-    encode_residuals,
-)
+from aecodec.entropy.coder import decode_hyper_latents, encode_hyper_latents, encode_residuals
 from aecodec.entropy.dependent import MAX_ROWS, STATE_COUNT, Lanes, next_state
 from aecodec.entropy.hyper import CONTEXT_COUNT, HyperTables, slope_of_hyper_rate, symbols_and_contexts
 from aecodec.entropy.scales import IntegerScaleNetwork, group_of, positions_of, put_step, take_step
@@ -57,6 +53,7 @@ __all__ = [
     "FINE_UNIT",
     "INDEX_COUNT",
     "MAX_ROWS",
+    "PART_COUNT",
     "RESIDUAL_UNIT",
     "STATE_COUNT",
     "TABLE_COUNT",
@@ -74,14 +71,13 @@ __all__ = [
     "Tables",
     "coded_symbols",
     "decode_chunk",
-    "decode_chunk_partial",
     "decode_hyper_latents",
-    "decode_payloads",
-    "decode_residual_step",
+    "decode_parts",
     "empty_planes",
     "encode_chunk",
     "encode_hyper_latents",
     "encode_residuals",
+    "encode_steps",
     "estimate_bits",
     "fitted_tables",
     "fixed_residuals",

@@ -1,10 +1,10 @@
-"""The symbols of one chunk <-> six byte strings: the hyper-latents, then the residuals in five steps.
+"""The symbols of one chunk <-> payloads: the hyper-latents, then the residuals in five steps.
 
-The order of coding of residuals is raster order over positions (row, then column), and at each position
-ascending channels of the group of the step; the first two steps have waves of them
-(`aecodec.entropy.adaptation`). That of hyper-latents is by diagonals (`aecodec.entropy.hyper`).
-The normative text is section 10 of ``formats/aec.md``. Encoder and decoder stand side by side, and walk the
-same way.
+They have a payload each, six in all, or share a single one. The order of coding of residuals is raster order
+over positions (row, then column), and at each position ascending channels of the group of the step; the first
+two steps have waves of them (`aecodec.entropy.adaptation`). That of hyper-latents is by diagonals
+(`aecodec.entropy.hyper`). The normative text is sections 9 and 10 of ``formats/aec.md``. Encoder and decoder
+stand side by side, and walk the same way.
 """
 
 from __future__ import annotations
@@ -16,18 +16,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aecodec.entropy.adaptation import Adaptation, ChunkIndices, CodedStep, check_group_size, fixed_residuals
-from aecodec.entropy.coder import (
-    ResidualDecoder,
-    decode_hyper_latents,
-    encode_hyper_latents,
-    encode_residuals,
-    symbols_and_tables,
+from aecodec.entropy.adaptation import (
+    Adaptation,
+    ChunkIndices,
+    CodedStep,
+    Places,
+    check_group_size,
+    fixed_residuals,
 )
+from aecodec.entropy.coder import PayloadReader, PayloadWriter, symbols_and_tables
 from aecodec.entropy.hyper import HyperTables, checked_grid
 from aecodec.entropy.scales import STEP_COUNT, IntegerScaleNetwork, put_step, take_step
 from aecodec.entropy.tables import Tables
-from aecodec.errors import InputError, ModelError
+from aecodec.errors import CorruptedError, InputError, ModelError
+
+PART_COUNT: Final = 1 + STEP_COUNT
+"""Of a chunk: its hyper-latents, and its residuals in steps."""
 
 _CELL: Final = 4  # positions of residuals along each side of one position of hyper-latents
 
@@ -89,19 +93,32 @@ def step_source(step: int) -> str:
 
 @dataclass(frozen=True)
 class ChunkBytes:
-    """The payloads of one chunk.
+    """The payloads of one chunk, as far as they are there.
 
     Attributes:
-        hyper_latents: Of the section HYPER_LATENTS.
-        residuals: Of the sections RESIDUALS_0..4, one for each step.
+        payloads: of the hyper-latents and the steps, up to six in the order of decoding; or one of them all.
+        joined: whether it is one of them all. Its bytes are in reverse order, so that what is decoded first
+            stands first.
+        missing: how many bytes are missing at the end of one of them all.
+        damaged: whether one of them all may be damaged, its checksum being wrong or not there: where it
+            contradicts the format, it ends.
     """
 
-    hyper_latents: bytes
-    residuals: tuple[bytes, ...]
+    payloads: tuple[bytes, ...]
+    joined: bool = False
+    missing: int = 0
+    damaged: bool = False
 
-    def __iter__(self) -> Iterator[bytes]:
-        """The six payloads in the order of decoding."""
-        return iter((self.hyper_latents, *self.residuals))
+    @property
+    def whole(self) -> bool:
+        """Whether all is there, undamaged."""
+        there = len(self.payloads) == (1 if self.joined else PART_COUNT)
+        return there and not self.missing and not self.damaged
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payloads."""
+        return sum(map(len, self.payloads))
 
 
 def encode_chunk(
@@ -112,6 +129,7 @@ def encode_chunk(
     *,
     dependent: bool,
     coefficients: NDArray[np.int16] | None = None,
+    joined: bool = False,
 ) -> ChunkBytes:
     """Code the symbols of one chunk.
 
@@ -123,17 +141,50 @@ def encode_chunk(
         dependent: Whether residuals are dependent from ``model.first_dependent`` on; else all are
             plain.
         coefficients: int16 (coefficient,), of the chunk's post-filter, in a file that has them.
+        joined: Whether into one payload.
 
     Raises:
         InputError: A shape, a dtype, a symbol or the level is not as above; or residuals are no points of
             their quantiser.
     """
     _check_planes(z, r, model)
-    payloads = tuple(
-        encode_residuals(step, tables, dependent=dependent)
-        for step, tables in zip(_coded_steps(z, r, level, model), model.steps, strict=True)
-    )
-    return ChunkBytes(encode_hyper_latents(z, level, model.hyper, coefficients), payloads)
+    steps = tuple(_coded_steps(z, r, level, model))
+    return encode_steps(z, steps, level, model, dependent=dependent, coefficients=coefficients, joined=joined)
+
+
+def encode_steps(
+    z: NDArray[np.int16],
+    steps: Sequence[CodedStep],
+    level: int,
+    model: EntropyModel,
+    *,
+    dependent: bool,
+    coefficients: NDArray[np.int16] | None = None,
+    joined: bool = False,
+) -> ChunkBytes:
+    """Code the symbols of one chunk whose table indices are known.
+
+    Args:
+        z: As for :func:`encode_chunk`, as are the others.
+        steps: The five steps.
+        level: As for :func:`encode_chunk`.
+        model: As for :func:`encode_chunk`.
+        dependent: As for :func:`encode_chunk`.
+        coefficients: As for :func:`encode_chunk`.
+        joined: As for :func:`encode_chunk`.
+
+    Raises:
+        InputError: As for :func:`encode_chunk`.
+    """
+    writers = [PayloadWriter()] * PART_COUNT if joined else [PayloadWriter() for _ in range(PART_COUNT)]
+    of_hyper_latents, *of_steps = writers
+    coded = tuple(zip(of_steps, steps, model.steps, strict=True))
+    for writer, step, tables in reversed(coded):
+        writer.push_residuals(step, tables, dependent=dependent)
+    of_hyper_latents.push_hyper_latents(z, level, model.hyper, coefficients)
+    if joined:
+        return ChunkBytes((of_hyper_latents.payload()[::-1],), joined=True)
+    return ChunkBytes(tuple(writer.payload() for writer in writers))
 
 
 def _coded_steps(
@@ -155,10 +206,10 @@ def decode_chunk(
     dependent: bool,
     coefficients: NDArray[np.int16] | None = None,
 ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """Decode what :func:`encode_chunk` wrote.
+    """Decode what :func:`encode_chunk` wrote, or as much as a truncated file has of it.
 
     Args:
-        data: The six payloads.
+        data: The payloads.
         shape: ``(h, w)``, the grid of hyper-latents of the chunk.
         level: 0..224.
         model: The entropy model.
@@ -166,53 +217,20 @@ def decode_chunk(
         coefficients: int16 (coefficient,), of the chunk's post-filter, in a file that has them: filled in.
 
     Returns:
-        ``(z, r)``, int16 (h, w, Z) and int16 (4 * h, 4 * w, L).
-
-    Raises:
-        CorruptedError: A payload is not one that the encoder writes.
-        InputError: The shape or the level is not as above.
-    """
-    return decode_chunk_partial(
-        tuple(data), shape, level, model, dependent=dependent, coefficients=coefficients
-    )
-
-
-def decode_chunk_partial(
-    payloads: Sequence[bytes],
-    shape: tuple[int, int],
-    level: int,
-    model: EntropyModel,
-    *,
-    dependent: bool,
-    coefficients: NDArray[np.int16] | None = None,
-) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """Decode as many payloads of a chunk as a truncated file has.
-
-    Args:
-        payloads: The first 0 to 6 payloads: the hyper-latents, then the steps.
-        shape: ``(h, w)``, the grid of hyper-latents of the chunk.
-        level: 0..224.
-        model: The entropy model.
-        dependent: As for :func:`encode_chunk`.
-        coefficients: As for :func:`decode_chunk`.
-
-    Returns:
-        ``(z, r)`` as :func:`decode_chunk`; symbols whose payload is missing are 0.
+        ``(z, r)``, int16 (h, w, Z) and int16 (4 * h, 4 * w, L); symbols that are missing are 0.
 
     Raises:
         CorruptedError: A payload is not one that the encoder writes.
         InputError: There are more than 6 payloads, or the shape or the level is not as above.
     """
-    if len(payloads) > 1 + STEP_COUNT:
-        raise InputError(f"Expected at most {1 + STEP_COUNT} payloads of a chunk. Received {len(payloads)}.")
     z, r = empty_planes(shape, model)
-    for _ in decode_payloads(payloads, z, r, level, model, dependent=dependent, coefficients=coefficients):
+    for _ in decode_parts(data, z, r, level, model, dependent=dependent, coefficients=coefficients):
         pass
     return z, r
 
 
 def empty_planes(shape: tuple[int, int], model: EntropyModel) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """``(z, r)`` of a chunk of which nothing is known, for :func:`decode_payloads`: zeros.
+    """``(z, r)`` of a chunk of which nothing is known, for :func:`decode_parts`: zeros.
 
     Args:
         shape: ``(h, w)``, the grid of hyper-latents of the chunk.
@@ -230,8 +248,8 @@ def empty_planes(shape: tuple[int, int], model: EntropyModel) -> tuple[NDArray[n
     return z, np.zeros((_CELL * height, _CELL * width, network.latent_channels), np.int16)
 
 
-def decode_payloads(
-    payloads: Sequence[bytes],
+def decode_parts(
+    data: ChunkBytes,
     z: NDArray[np.int16],
     r: NDArray[np.int16],
     level: int,
@@ -240,59 +258,113 @@ def decode_payloads(
     dependent: bool,
     coefficients: NDArray[np.int16] | None = None,
 ) -> Iterator[None]:
-    """Decode the payloads of a chunk in place, one at a time.
+    """Decode a chunk in place, part by part: the hyper-latents, then the steps, as far as they are there.
 
     Args:
-        payloads: As for :func:`decode_chunk_partial`, as are level, model, ``dependent`` and
-            ``coefficients``; these are filled in from the first payload.
-        z: int16 (h, w, Z), filled in from the first payload.
-        r: int16 (4 * h, 4 * w, L), zeros, filled in step by step from the others.
+        data: As for :func:`decode_chunk`, as are level, model, ``dependent`` and ``coefficients``; these are
+            filled in with the hyper-latents.
+        z: int16 (h, w, Z), filled in.
+        r: int16 (4 * h, 4 * w, L), zeros, filled in step by step.
 
     Yields:
-        After each payload.
+        After each part.
 
     Raises:
-        CorruptedError: As for :func:`decode_chunk_partial`.
+        CorruptedError: As for :func:`decode_chunk`.
+        InputError: There are more than 6 payloads, or more than one of all parts.
     """
-    if payloads:
-        z[...] = decode_hyper_latents(payloads[0], z.shape[:2], level, model.hyper, coefficients)
+    most = 1 if data.joined else PART_COUNT
+    if len(data.payloads) > most:
+        raise InputError(f"Expected at most {most} payload(s) of a chunk. Received {len(data.payloads)}.")
+    chunk = _ChunkDecoder(z, r, level, model, dependent, coefficients)
+    yield from _decode_joined(data, chunk) if data.joined else _decode_each(data, chunk)
+
+
+def _decode_each(data: ChunkBytes, chunk: _ChunkDecoder) -> Iterator[None]:
+    for part, payload in enumerate(data.payloads):
+        reader = PayloadReader(payload)
+        chunk.pull(part, reader)
+        reader.finish()
+        chunk.keep(part)
         yield
-    if len(payloads) > 1:
-        indices = ChunkIndices(z, level, model.scale_network, model.adaptation)
-        for step, data in enumerate(payloads[1:]):
-            decode_residual_step(step, data, indices, r, model, dependent=dependent)
-            yield
 
 
-def decode_residual_step(
-    step: int,
-    data: bytes,
-    indices: ChunkIndices,
-    r: NDArray[np.int16],
-    model: EntropyModel,
-    *,
-    dependent: bool,
-) -> None:
-    """Decode the residuals of one step into ``r``, in place.
+def _decode_joined(data: ChunkBytes, chunk: _ChunkDecoder) -> Iterator[None]:
+    """Of a payload that is cut off the parts before the cut; of one that is damaged whatever it gives."""
+    if data.missing and not data.size:
+        return  # nothing of it is there
+    try:
+        for payload in data.payloads:
+            reader = PayloadReader(bytes(data.missing) + payload[::-1], data.missing)
+            yield from _decode_until_doubt(reader, chunk, check_end=data.whole)
+    except CorruptedError:
+        if not data.damaged:
+            raise
 
-    Args:
-        step: 0..4. The former steps must be in ``r`` already.
-        data: The payload of the section RESIDUALS_<step>.
-        indices: Of the chunk, which has seen the former steps.
-        r: int16 (4 * h, 4 * w, L). What the step codes is overwritten, the rest kept.
-        model: The entropy model.
-        dependent: As for :func:`encode_chunk`.
 
-    Raises:
-        CorruptedError: The payload is not one that the encoder writes; ``r`` is unchanged, ``indices`` is of
-            no use any more.
-        InputError: A shape or the step is not as above.
-    """
-    of_network = indices.of_network(step, r)
-    decoder = ResidualDecoder(data, model.steps[step], dependent=dependent)
-    coded = indices.code(step, of_network, lambda _, of_wave: decoder.wave(of_wave))
-    decoder.finish()
-    put_step(r, step, coded.residuals.reshape(of_network.shape))
+def _decode_until_doubt(reader: PayloadReader, chunk: _ChunkDecoder, *, check_end: bool) -> Iterator[None]:
+    for part in range(PART_COUNT):
+        try:
+            chunk.pull(part, reader)
+        except CorruptedError:
+            if reader.doubtful:
+                return
+            raise
+        if reader.doubtful:
+            return
+        if check_end and part == PART_COUNT - 1:
+            reader.finish()
+        chunk.keep(part)
+        yield
+
+
+class _ChunkDecoder:
+    """The symbols of a chunk while they are decoded; arguments as for `decode_parts`."""
+
+    def __init__(
+        self,
+        z: NDArray[np.int16],
+        r: NDArray[np.int16],
+        level: int,
+        model: EntropyModel,
+        dependent: bool,
+        coefficients: NDArray[np.int16] | None,
+    ) -> None:
+        self._z, self._r, self._coefficients = z, r, coefficients
+        self._level, self._model, self._dependent = level, model, dependent
+        self._found_coefficients = None if coefficients is None else coefficients.copy()
+        self._pulled = np.zeros(0, np.int16)
+        self._indices: ChunkIndices | None = None
+
+    def pull(self, part: int, reader: PayloadReader) -> None:
+        """Decode the next part, 0..5."""
+        if part == 0:
+            shape, hyper = self._z.shape[:2], self._model.hyper
+            self._pulled = reader.pull_hyper_latents(shape, self._level, hyper, self._found_coefficients)
+        else:
+            self._pulled = self._pull_step(part - 1, reader)
+
+    def _pull_step(self, step: int, reader: PayloadReader) -> NDArray[np.int16]:
+        if self._indices is None:
+            self._indices = ChunkIndices(
+                self._z, self._level, self._model.scale_network, self._model.adaptation
+            )
+        tables, dependent = self._model.steps[step], self._dependent
+
+        def pull(_: Places, indices: NDArray[np.uint8]) -> NDArray[np.int16]:
+            return reader.pull_wave(indices, tables, dependent=dependent)
+
+        of_network = self._indices.of_network(step, self._r)
+        return self._indices.code(step, of_network, pull).residuals.reshape(of_network.shape)
+
+    def keep(self, part: int) -> None:
+        """Put the part that was decoded into its plane."""
+        if part:
+            put_step(self._r, part - 1, self._pulled)
+            return
+        self._z[...] = self._pulled
+        if self._coefficients is not None and self._found_coefficients is not None:
+            self._coefficients[...] = self._found_coefficients
 
 
 def estimate_bits(

@@ -51,10 +51,150 @@ MAX_RESIDUAL: Final = 32767
 """Eighths of a step."""
 
 
+class PayloadWriter:
+    """Codes symbols into one payload. What is to be decoded first is pushed last."""
+
+    def __init__(self) -> None:
+        self._stack = _new_stack(b"")
+
+    def push_residuals(self, step: CodedStep, tables: Tables, *, dependent: bool) -> None:
+        """Code the residuals of a step; arguments and errors as of :func:`encode_residuals`."""
+        for places, indices in reversed(step.waves):
+            residuals = step.residuals[places]
+            _check_symbols(residuals, indices)
+            lanes = _lanes(indices, tables, dependent)
+            symbols, numbers = _plain_symbols(residuals, indices, tables, dependent)
+            order = _widest_first(numbers)
+            _push(self._stack, symbols[order], numbers[order], np.zeros(len(order), np.intp), tables)
+            _push_rows(self._stack, *lanes.trace(residuals[lanes.order]), lanes, tables)
+
+    def push_hyper_latents(
+        self,
+        z: NDArray[np.int16],
+        level: int,
+        hyper: HyperTables,
+        coefficients: NDArray[np.int16] | None = None,
+    ) -> None:
+        """Code the hyper-latents of a chunk; arguments and errors as of :func:`encode_hyper_latents`."""
+        if z.ndim != 3 or z.dtype != np.int16 or z.shape[2] != hyper.channels:
+            raise InputError(
+                f"Expected hyper-latents int16 (h, w, {hyper.channels}). Received {z.dtype} {z.shape}."
+            )
+        _check_range(z)
+        planes = hyper.symbols_and_tables(z, level)
+        symbols, numbers = planes[0].ravel(), planes[1].ravel()
+        diagonals = np.add.outer(np.arange(z.shape[0]), np.arange(z.shape[1])).repeat(z.shape[2])
+        order = np.argsort(TABLE_COUNT * diagonals - numbers, kind="stable")
+        _push(self._stack, symbols[order], numbers[order], diagonals[order], hyper.tables)
+        if coefficients is not None:
+            _check_coefficients(coefficients, hyper)
+            _check_range(coefficients)
+            order = _widest_first(hyper.of_filter)
+            one_group = np.zeros(len(order), np.intp)
+            symbols = coefficients[order].astype(np.int32)
+            _push(self._stack, symbols, hyper.of_filter[order], one_group, hyper.tables)
+
+    def payload(self) -> bytes:
+        """What was pushed. It is empty when all are 0, and never ends in a zero byte."""
+        words: NDArray[np.uint32] = self._stack.get_compressed()
+        return words.astype("<u4").tobytes().rstrip(b"\0")
+
+
+class PayloadReader:
+    """Decodes what :class:`PayloadWriter` coded.
+
+    Any payload gives symbols or a :class:`~aecodec.errors.CorruptedError`, in time proportional to their
+    number and that of the bytes.
+
+    Args:
+        data: The payload.
+        missing: How many bytes at its beginning, which are decoded last, are not there; zeros stand for them.
+
+    Raises:
+        CorruptedError: The payload ends in a zero byte.
+    """
+
+    def __init__(self, data: bytes, missing: int = 0) -> None:
+        self._length, self._missing_words = len(data), -(-missing // 4)
+        self._stack = _new_stack(data)
+
+    def pull_hyper_latents(
+        self,
+        shape: tuple[int, int],
+        level: int,
+        hyper: HyperTables,
+        coefficients: NDArray[np.int16] | None = None,
+    ) -> NDArray[np.int16]:
+        """The hyper-latents of a chunk; arguments and errors as of :func:`decode_hyper_latents`."""
+        of_level, channels = hyper.at_level(level), np.arange(hyper.channels)
+        plane = bordered((*checked_grid(shape), hyper.channels))
+        inside = plane[1:, 1:]
+        if coefficients is not None:
+            _check_coefficients(coefficients, hyper)
+            found = _pop(self._stack, hyper.of_filter, _widest_first(hyper.of_filter), hyper.tables)
+            coefficients[...] = found
+        for diagonal in () if self._stack.is_empty() else diagonals_of(shape):
+            above, left = plane[:-1, 1:][diagonal], plane[1:, :-1][diagonal]
+            signs, contexts = signs_and_contexts(above, left)
+            numbers = of_level[contexts, channels].ravel()
+            symbols = _pop(self._stack, numbers, _widest_first(numbers), hyper.tables)
+            inside[diagonal] = signs * symbols.reshape(signs.shape)
+        return inside.astype(np.int16)
+
+    def pull_wave(self, indices: NDArray[np.uint8], tables: Tables, *, dependent: bool) -> NDArray[np.int16]:
+        """The residuals of the next wave, int16 (residual,), in eighths of a step.
+
+        Args:
+            indices: uint8 (residual,), 0..63.
+            tables: The tables of the step.
+            dependent: As for :func:`encode_residuals`.
+
+        Raises:
+            CorruptedError: A residual is larger than the encoder writes.
+            InputError: An index is outside of 0..63.
+        """
+        _check_indices(indices)
+        residuals = np.zeros(indices.shape, np.int32)
+        if self._stack.is_empty():
+            return residuals.astype(np.int16)
+        lanes = _lanes(indices, tables, dependent)
+        residuals[lanes.order] = _pop_rows(self._stack, lanes, tables)
+        plain = _plain(indices, tables, dependent)
+        of_plain = _pop(self._stack, indices[plain], _widest_first(indices[plain]), tables)
+        residuals[plain] = RESIDUAL_UNIT * of_plain
+        largest = int(np.abs(residuals).max(initial=0))
+        if largest > MAX_RESIDUAL:
+            raise CorruptedError(
+                f"Expected residuals up to {MAX_RESIDUAL} eighths of a step in magnitude. Found {largest}. "
+                "Get the file again from its source."
+            )
+        return residuals.astype(np.int16)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether what was decoded may depend on bytes that are missing."""
+        if not self._missing_words:
+            return False
+        words_of_state = 2  # taken from the stack, decoded in part
+        return int(self._stack.num_words()) < self._missing_words + words_of_state
+
+    def finish(self) -> None:
+        """Check, behind the last symbols, that the payload is used up.
+
+        Raises:
+            CorruptedError: It is not: no encoder writes it.
+        """
+        if not self._stack.is_empty():
+            raise CorruptedError(
+                f"Expected the symbols to use up a payload of {self._length} bytes. Found bits left over: "
+                "the payload is damaged or belongs to other symbols. Get the file again from its source."
+            )
+
+
 def encode_hyper_latents(
     z: NDArray[np.int16], level: int, hyper: HyperTables, coefficients: NDArray[np.int16] | None = None
 ) -> bytes:
-    """Code the hyper-latents of a chunk.
+    """Code the hyper-latents of a chunk into a payload of their own.
 
     Args:
         z: int16 (h, w, channel), -32767..32767.
@@ -70,24 +210,9 @@ def encode_hyper_latents(
         InputError: There is another number of channels or of coefficients, or a value or the level is outside
             of its range.
     """
-    if z.ndim != 3 or z.dtype != np.int16 or z.shape[2] != hyper.channels:
-        raise InputError(
-            f"Expected hyper-latents int16 (h, w, {hyper.channels}). Received {z.dtype} {z.shape}."
-        )
-    _check_range(z)
-    planes = hyper.symbols_and_tables(z, level)
-    symbols, numbers = planes[0].ravel(), planes[1].ravel()
-    diagonals = np.add.outer(np.arange(z.shape[0]), np.arange(z.shape[1])).repeat(z.shape[2])
-    order = np.argsort(TABLE_COUNT * diagonals - numbers, kind="stable")
-    stack = _new_stack(b"")
-    _push(stack, symbols[order], numbers[order], diagonals[order], hyper.tables)
-    if coefficients is not None:
-        _check_coefficients(coefficients, hyper)
-        _check_range(coefficients)
-        order = _widest_first(hyper.of_filter)
-        one_group = np.zeros(len(order), np.intp)
-        _push(stack, coefficients[order].astype(np.int32), hyper.of_filter[order], one_group, hyper.tables)
-    return _payload(stack)
+    writer = PayloadWriter()
+    writer.push_hyper_latents(z, level, hyper, coefficients)
+    return writer.payload()
 
 
 def decode_hyper_latents(
@@ -98,9 +223,6 @@ def decode_hyper_latents(
     coefficients: NDArray[np.int16] | None = None,
 ) -> NDArray[np.int16]:
     """Decode what :func:`encode_hyper_latents` wrote.
-
-    Any ``data`` gives hyper-latents or a :class:`~aecodec.errors.CorruptedError`, in time proportional to
-    their number and that of the bytes.
 
     Args:
         data: The payload.
@@ -116,26 +238,14 @@ def decode_hyper_latents(
         CorruptedError: The payload is not what the encoder writes for any hyper-latents.
         InputError: The shape or the level is not as above.
     """
-    of_level, channels = hyper.at_level(level), np.arange(hyper.channels)
-    plane = bordered((*checked_grid(shape), hyper.channels))
-    inside = plane[1:, 1:]
-    stack = _new_stack(data)
-    if coefficients is not None:
-        _check_coefficients(coefficients, hyper)
-        found = _pop(stack, hyper.of_filter, _widest_first(hyper.of_filter), hyper.tables)
-        coefficients[...] = found
-    for diagonal in diagonals_of(shape) if data else ():
-        above, left = plane[:-1, 1:][diagonal], plane[1:, :-1][diagonal]
-        signs, contexts = signs_and_contexts(above, left)
-        numbers = of_level[contexts, channels].ravel()
-        symbols = _pop(stack, numbers, _widest_first(numbers), hyper.tables)
-        inside[diagonal] = signs * symbols.reshape(signs.shape)
-    _check_end(stack, data)
-    return inside.astype(np.int16)
+    reader = PayloadReader(data)
+    z = reader.pull_hyper_latents(shape, level, hyper, coefficients)
+    reader.finish()
+    return z
 
 
 def encode_residuals(step: CodedStep, tables: Tables, *, dependent: bool) -> bytes:
-    """Code the residuals of a step.
+    """Code the residuals of a step into a payload of their own.
 
     Args:
         step: Its residuals, int16, in eighths of a quantisation step: plain ones are multiples of 8,
@@ -149,16 +259,9 @@ def encode_residuals(step: CodedStep, tables: Tables, *, dependent: bool) -> byt
     Raises:
         InputError: The arrays differ in length, or hold values other than above.
     """
-    stack = _new_stack(b"")
-    for places, indices in reversed(step.waves):
-        residuals = step.residuals[places]
-        _check_symbols(residuals, indices)
-        lanes = _lanes(indices, tables, dependent)
-        symbols, numbers = _plain_symbols(residuals, indices, tables, dependent)
-        order = _widest_first(numbers)
-        _push(stack, symbols[order], numbers[order], np.zeros(len(order), np.intp), tables)
-        _push_rows(stack, *lanes.trace(residuals[lanes.order]), lanes, tables)
-    return _payload(stack)
+    writer = PayloadWriter()
+    writer.push_residuals(step, tables, dependent=dependent)
+    return writer.payload()
 
 
 def symbols_and_tables(
@@ -182,59 +285,6 @@ def symbols_and_tables(
     dependent_symbols, dependent_tables = lanes.trace(residuals[lanes.order])
     symbols, numbers = _plain_symbols(residuals, indices, tables, dependent)
     return np.concatenate([dependent_symbols, symbols]), np.concatenate([dependent_tables, numbers])
-
-
-class ResidualDecoder:
-    """Decodes what :func:`encode_residuals` wrote, wave by wave.
-
-    Args:
-        data: The payload.
-        tables: The tables of the step.
-        dependent: As for :func:`encode_residuals`.
-
-    Raises:
-        CorruptedError: The payload ends in a zero byte.
-    """
-
-    def __init__(self, data: bytes, tables: Tables, *, dependent: bool) -> None:
-        self._data, self._tables, self._dependent = data, tables, dependent
-        self._stack = _new_stack(data)
-
-    def wave(self, indices: NDArray[np.uint8]) -> NDArray[np.int16]:
-        """The residuals of the next wave, int16 (residual,), in eighths of a step.
-
-        Args:
-            indices: uint8 (residual,), 0..63.
-
-        Raises:
-            CorruptedError: A residual is larger than the encoder writes.
-            InputError: An index is outside of 0..63.
-        """
-        _check_indices(indices)
-        residuals = np.zeros(indices.shape, np.int32)
-        if not self._data:
-            return residuals.astype(np.int16)
-        stack, tables = self._stack, self._tables
-        lanes = _lanes(indices, tables, self._dependent)
-        residuals[lanes.order] = _pop_rows(stack, lanes, tables)
-        plain = _plain(indices, tables, self._dependent)
-        of_plain = _pop(stack, indices[plain], _widest_first(indices[plain]), tables)
-        residuals[plain] = RESIDUAL_UNIT * of_plain
-        largest = int(np.abs(residuals).max(initial=0))
-        if largest > MAX_RESIDUAL:
-            raise CorruptedError(
-                f"Expected residuals up to {MAX_RESIDUAL} eighths of a step in magnitude. Found {largest}. "
-                "Get the file again from its source."
-            )
-        return residuals.astype(np.int16)
-
-    def finish(self) -> None:
-        """Check, behind the last wave, that the payload is used up.
-
-        Raises:
-            CorruptedError: It is not: no encoder writes it.
-        """
-        _check_end(self._stack, self._data)
 
 
 def _lanes(indices: NDArray[np.uint8], tables: Tables, dependent: bool) -> Lanes:
@@ -366,19 +416,6 @@ def _runs(values: NDArray[np.integer[Any]]) -> list[tuple[int, int, int]]:
     return list(zip(cuts, cuts[1:], values[starts].tolist(), strict=False))
 
 
-def _payload(stack: Any) -> bytes:
-    words: NDArray[np.uint32] = stack.get_compressed()
-    return words.astype("<u4").tobytes().rstrip(b"\0")
-
-
-def _check_end(stack: Any, data: bytes) -> None:
-    if not stack.is_empty():
-        raise CorruptedError(
-            f"Expected the symbols to use up a payload of {len(data)} bytes. Found bits left over: the "
-            "payload is damaged or belongs to other symbols. Get the file again from its source."
-        )
-
-
 def _push_escapes(stack: Any, values: NDArray[np.int32], half: NDArray[np.int32]) -> None:
     """Encode the values outside of their tables: raw bits, then classes, for a stack reverses the order."""
     excess = np.abs(values).astype(np.int64) - half - 1
@@ -445,8 +482,8 @@ def _new_stack(data: bytes) -> Any:
 
     if data.endswith(b"\0"):
         raise CorruptedError(
-            f"Expected a payload without trailing zero bytes. Found one at the end of {len(data)} bytes. "
-            "Get the file again from its source."
+            "Expected the byte of a payload that is decoded first not to be zero. Found a zero there, in "
+            f"{len(data)} bytes. Get the file again from its source."
         )
     words = np.frombuffer(data + bytes(-len(data) % 4), "<u4").astype(np.uint32)
     return stream.stack.AnsCoder(words) if words.size else stream.stack.AnsCoder()

@@ -281,6 +281,13 @@ class Autoencoder(keras.Model):
         """
         return self._pass(pixels, level_weights, hyper_noise, residual_noise)
 
+    def latents_pass(
+        self, latents: Tensor, level_weights: Tensor, hyper_noise: Tensor, residual_noise: Tensor
+    ) -> TrainingPass:
+        """`training_pass` for given latents (batch, height/16, width/16, latent channels) float32."""
+        coded, bits = self._coded_with_rate(latents, level_weights, hyper_noise, residual_noise)
+        return self._decoded(coded.latents, level_weights, *bits)
+
     def evaluation_pass(self, pixels: Tensor, level_weights: Tensor) -> TrainingPass:
         """The pixels and the rate of the symbols that `encode` gives: what a file would hold."""
         return self._pass(pixels, level_weights, None, None)

@@ -3,6 +3,9 @@
 The latents of many crops are kept on disk; prediction, scales and synthesis are trained on them, as in a last
 phase in which analysis and hyper-analysis are done, with the residuals that the encoder would choose. So a
 model that has been given a new prediction learns it without a GPU.
+
+Or the synthesis is held as well, and the hyper-latents are trained in its place, with plain residuals and the
+gradient of the rate through the scale network.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ from aecodec.training.checkpoint import (
 from aecodec.training.console import run
 from aecodec.training.data import CropPlan, PictureSet, draw_crops, load_pictures, take_crops
 from aecodec.training.dependent import DependentCoding
-from aecodec.training.evaluation import Evaluation
+from aecodec.training.evaluation import Coding, Evaluation
 from aecodec.training.log import Log
 from aecodec.training.loss import lambdas_of, rate_distortion, robust_mean
 from aecodec.training.optimizer import make_optimizer
@@ -66,6 +69,8 @@ class DecoderPlan:
         anneal_from: the share of the minutes, 0..1, from which on the learning rate falls to zero.
         clip_norm: global norm that gradients are clipped to.
         seed: of crops, levels and noise.
+        hyper_latents: whether to train hyper-latents, prediction and scales instead of prediction, scales and
+            synthesis.
 
     Raises:
         InputError: a value is not as above.
@@ -82,6 +87,7 @@ class DecoderPlan:
     anneal_from: float = 0.0
     clip_norm: float = 4.0
     seed: int = 1
+    hyper_latents: bool = False
 
     def __post_init__(self) -> None:
         counts = min(self.crops, self.batch, self.crop) >= 1 and self.crop % HYPER_PATCH == 0
@@ -167,12 +173,12 @@ class DecoderTraining:
         self._log = Log(plan.out / LOG_FILE)
         pictures, held_out = load_pictures(plan.data, minimum_side=plan.crop)
         architecture = Architecture.from_dict(find_model(plan.model).manifest["architecture"])
-        self.model = Autoencoder(architecture, dtype="mixed_bfloat16")
+        self.model = Autoencoder(architecture, dtype="mixed_bfloat16", through_scales=plan.hyper_latents)
         set_released_weights(self.model, plan.model)
         self._pictures = pictures
         self._latents = store_latents(self.model, pictures, plan)
         self._released = weights_of(self.model)
-        _hold_encoder(self.model)
+        (_hold_all_but_hyper_latents if plan.hyper_latents else _hold_encoder)(self.model)
         self._coding = DependentCoding(self.model, find_model(plan.model).entropy.steps)
         self._optimizer = make_optimizer("muon", clip_norm=plan.clip_norm, average=AVERAGE)
         self._trained = list(self.model.trainable_variables)
@@ -181,7 +187,7 @@ class DecoderTraining:
         self._compiled_step = tf.function(self._step, autograph=False)
         self._recovery = Recovery(self)
         self._evaluation = (
-            Evaluation(self.model, held_out, coding=self._coding.evaluation_pass) if len(held_out) else None
+            Evaluation(self.model, held_out, coding=self._evaluation_pass) if len(held_out) else None
         )
         self._log.write("start", {"crops": plan.crops, "plan": plan.to_dict()})
 
@@ -250,7 +256,8 @@ class DecoderTraining:
             take_crops(self._pictures, _part(self._latents.crops, chosen)),
             self.model.level_weights(levels),
             lambdas_of(self.model.architecture, levels),
-            self._noise(generator),
+            self._noise(generator, PATCH, self.model.architecture.latent_channels),
+            self._noise(generator, HYPER_PATCH, self.model.architecture.hyper_channels),
         )
         self.step += 1
         return rate.numpy(), loss.numpy(), float(norm)
@@ -260,10 +267,15 @@ class DecoderTraining:
         if self._evaluation is not None:
             self._log.write("held-out", {"step": self.step, **self._evaluation.measure()})
 
-    def _noise(self, generator: np.random.Generator) -> np.ndarray:
-        """Uniform noise in -0.5..0.5 on residuals of a batch."""
-        side, channels = self.plan.crop // PATCH, self.model.architecture.latent_channels
+    def _noise(self, generator: np.random.Generator, patch: int, channels: int) -> np.ndarray:
+        """Uniform noise in -0.5..0.5 on symbols of a batch, one for so many pixels a side."""
+        side = self.plan.crop // patch
         return generator.random((self.plan.batch, side, side, channels), np.float32) - 0.5
+
+    @property
+    def _evaluation_pass(self) -> Coding:
+        """With the residuals that are trained with."""
+        return self.model.evaluation_pass if self.plan.hyper_latents else self._coding.evaluation_pass
 
     def _step(
         self,
@@ -272,12 +284,16 @@ class DecoderTraining:
         level_weights: Tensor,
         lambdas: Tensor,
         residual_noise: Tensor,
+        hyper_noise: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         tf, variables = self._tensorflow, self._trained
         latents = tf.cast(latents, "float32")
-        hyper = self.model.hyper_latents(latents, level_weights)
         with tf.GradientTape() as tape:
-            result = self._coding.decoder_pass(latents, hyper, level_weights, residual_noise)
+            if self.plan.hyper_latents:
+                result = self.model.latents_pass(latents, level_weights, hyper_noise, residual_noise)
+            else:
+                hyper = self.model.hyper_latents(latents, level_weights)
+                result = self._coding.decoder_pass(latents, hyper, level_weights, residual_noise)
             measured = rate_distortion(result, tf.cast(pixels, "float32"), lambdas)
             total = robust_mean(measured.loss)
         norm = move_if_finite(self._optimizer, tape.gradient(total, variables), variables)
@@ -292,6 +308,14 @@ def _hold_encoder(model: Autoencoder) -> None:
         part.trainable = False
 
 
+def _hold_all_but_hyper_latents(model: Autoencoder) -> None:
+    """Train what makes hyper-latents and what follows from them: their cost is a small part of a model's, and
+    the pixels' errors keep the rate from falling at their expense.
+    """
+    for part in (model.analysis, model.synthesis, model.log_gain, model.log_inverse_gain):
+        part.trainable = False
+
+
 _P = DecoderPlan
 
 
@@ -303,6 +327,11 @@ _P = DecoderPlan
 @click.option("--crops", default=_P.crops, show_default=True, help="Whose latents are kept.")
 @click.option("--learning-rate", default=_P.learning_rate, show_default=True, help="At its peak.")
 @click.option("--seed", default=_P.seed, show_default=True, help="Of crops, levels and noise.")
+@click.option(
+    "--hyper-latents/--no-hyper-latents",
+    default=_P.hyper_latents,
+    help="Train hyper-latents, prediction and scales; hold the synthesis.",
+)
 def command(model: Path, data: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Train all but the encoder of the released model in a folder, on folders of pictures and tar shards."""
     path = DecoderTraining(DecoderPlan(data, model, out, **options)).run()

@@ -237,8 +237,8 @@ def _measure_level(models: Sequence[Model], squares: Sequence[np.ndarray], level
     for pixels in squares:
         latents = runtimes[0].analyse(pixels.astype(np.float32), level)
         coded = [coder.encode(latents, level) for coder in coders]
-        area = pixels.shape[0] * pixels.shape[1]
-        rates.append([8 * sum(map(len, chunk.data)) / area for chunk in coded])
+        data = [coder.pack(chunk, joined=True) for coder, chunk in zip(coders, coded, strict=True)]
+        rates.append([8 * chunk.size / (pixels.shape[0] * pixels.shape[1]) for chunk in data])
         reconstructed = coders[0].reconstruct(coded[0].z, coded[0].r, level)
         decoded = np.clip(np.floor(runtimes[0].synthesise(reconstructed, level) + 0.5), 0, 255)
         distortions.append(float(psnr(np.mean((decoded - pixels) ** 2))))

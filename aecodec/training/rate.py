@@ -18,14 +18,15 @@ LEVELS = (10, 75, 145, 215)
 
 
 def payload_and_estimate(runtime: Runtime, model: Model, pixels: np.ndarray, level: int) -> tuple[int, float]:
-    """(bytes of the six payloads, bits by the tables over 8) of a picture coded as one chunk.
+    """(bytes of the payload, bits by the tables over 8) of a picture coded as one chunk.
 
     Args:
         pixels: uint8 (height, width, 3), sides multiples of 64.
     """
-    coded = ResidualCoder(model, runtime).encode(runtime.analyse(pixels.astype(np.float32), level), level)
+    coder = ResidualCoder(model, runtime)
+    coded = coder.encode(runtime.analyse(pixels.astype(np.float32), level), level)
     bits = estimate_bits(coded.z, coded.r, level, model.entropy, dependent=True)
-    return sum(map(len, coded.data)), float(bits.sum()) / 8
+    return coder.pack(coded, joined=True).size, float(bits.sum()) / 8
 
 
 @click.command("rate")

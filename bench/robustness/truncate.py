@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ class TruncatePlan:
         images: pictures.
         model: of aecodec; None for the default.
         quality: of the files.
-        chunk_side: pixels; the smaller, the finer what a part of a file holds.
+        chunk_side: pixels; the smaller, the finer what a part of a file of several chunks holds.
         mosaic: so many pictures beside and above one another are the last picture, of several chunks; 0 for
             none.
     """
@@ -83,44 +82,42 @@ def measure_picture(plan: TruncatePlan, name: str, pixels: Pixels) -> tuple[dict
     import aecodec
 
     data = aecodec.encode(pixels, plan.quality, model=plan.model, chunk_side=plan.chunk_side)
-    ends = section_ends(data)
-    decoded: dict[int, tuple[Pixels, float]] = {}
-    steps = []
+    parts = []
     for percent in PERCENTS:
         length = max(_HEADER_BYTES, len(data) * percent // 100)  # without its header a file is no picture
-        steps.append(bisect.bisect_right(ends, length))
-        if steps[-1] not in decoded:
-            part = aecodec.decode_picture(data[:length], allow_partial=True, model=plan.model)
-            decoded[steps[-1]] = (part.picture.pixels, part.missing)
-    ratios = {step: round(psnr_rgb(pixels, picture), 3) for step, (picture, _) in decoded.items()}
-    psnr = [ratios[step] for step in steps]
+        parts.append(aecodec.decode_picture(data[:length], allow_partial=True, model=plan.model))
+    pictures = [part.picture.pixels for part in parts]
+    psnr = [round(psnr_rgb(pixels, picture), 3) for picture in pictures]
     return {
         "image": name,
         "size": f"{pixels.shape[1]}x{pixels.shape[0]}",
         "bytes": len(data),
-        "sections": len(ends),
+        "sections": section_count(data),
         "rises": psnr == sorted(psnr),
         "psnr": psnr,
-        "missing": [round(decoded[step][1], 3) for step in steps],
-    }, [decoded[step][0] for step in steps]
+        "missing": [round(part.missing, 3) for part in parts],
+    }, pictures
 
 
-def section_ends(data: bytes) -> list[int]:
-    """Where the sections of a file end (formats/aec.md, section 5): a partial file gives whole ones alone."""
-    ends = []
-    at = _HEADER_BYTES
+def section_count(data: bytes) -> int:
+    """How many sections a file has (formats/aec.md, section 5)."""
+    count, at = 0, _HEADER_BYTES
     while at < len(data):
         at += _HEAD_BYTES + int.from_bytes(data[at + 1 : at + 4], "little")
-        ends.append(at)
-    return ends
+        count += 1
+    return count
 
 
 def table(content: dict[str, Any]) -> str:
     """Markdown: a column for each picture, one line for each length."""
     rows = content["rows"]
-    names = [f"{row['image']}, {row['size']}, {row['sections']} sections" for row in rows]
+    names = [
+        f"{row['image']}, {row['size']}, {row['sections']} section{'s' * (row['sections'] > 1)}"
+        for row in rows
+    ]
     lines = [
-        f"{content['what']}. What a file holds grows by whole sections, six for each chunk.",
+        f"{content['what']}. What a file holds grows by the six parts of each chunk: six sections, or, in a "
+        "file of one section, what it begins with.",
         "",
         f"| of the file | {' | '.join(names)} |",
         f"|---:|{'---:|' * len(rows)}",

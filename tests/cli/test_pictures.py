@@ -238,9 +238,23 @@ def test_info_tells_what_the_headers_say(packed: Path, capsys: pytest.CaptureFix
         "bits per pixel",
         "75 (level",
         "fake",
-        "HYPER_LATENTS",
+        "of 1024 x 1024 pixels, one section for each",
+        "SYMBOLS",
     ):
         assert expected in text
+
+
+def test_info_tells_how_many_sections_chunks_have(
+    packed: Path, report_of: ReportOf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chunks = packed.with_name("chunks.aec")
+    chunks.write_bytes(aecodec.encode(photograph(100, 150), chunk_side=64))
+    for path, row, count in ((packed, "one section", 1), (chunks, "six sections", 6)):
+        assert run(["info", str(path)]) == 0
+        assert f"pixels, {row} for each" in capsys.readouterr().out
+        [entry] = report_of("info", str(path))["files"]
+        assert entry["joined"] is (count == 1)
+        assert len(entry["sections"]) == count
 
 
 def test_info_tells_whether_chunks_have_post_filters(
@@ -267,7 +281,7 @@ def test_info_as_json_has_the_sections_and_their_bytes(packed: Path, report_of: 
     assert entry["bytes_before"] == packed.stat().st_size
     assert not entry["truncated"]
     sections = entry["sections"]
-    assert len(sections) == 6
+    assert [section["count"] for section in sections] == [1]
     assert 36 + sum(8 * section["count"] + section["bytes"] for section in sections) == packed.stat().st_size
 
 

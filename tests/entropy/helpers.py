@@ -32,7 +32,7 @@ from aecodec.entropy import (
     take_step,
 )
 from aecodec.entropy.adaptation import BAND, Places
-from aecodec.entropy.coder import ResidualDecoder
+from aecodec.entropy.coder import PayloadReader
 from aecodec.entropy.dependent import advanced, residuals_of
 from aecodec.entropy.scales import GROUP_COUNT, STEP_COUNT
 
@@ -178,9 +178,9 @@ def decode_wave(
     data: bytes, indices: NDArray[np.uint8], tables: Tables, *, dependent: bool
 ) -> NDArray[np.int16]:
     """Decode the payload of a step that has one wave."""
-    decoder = ResidualDecoder(data, tables, dependent=dependent)
-    residuals = decoder.wave(indices)
-    decoder.finish()
+    reader = PayloadReader(data)
+    residuals = reader.pull_wave(indices, tables, dependent=dependent)
+    reader.finish()
     return residuals
 
 

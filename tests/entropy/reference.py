@@ -60,6 +60,29 @@ class Stack:
         return b"".join(word.to_bytes(4, "little") for word in words).rstrip(b"\0")
 
 
+class CutOffError(Exception):
+    """What is decoded may depend on bytes that are not there."""
+
+
+class CutStack(Stack):
+    """The stack of the beginning of a joined payload (section 9.8), as it stands in its section.
+
+    Args:
+        payload: Its first bytes.
+        missing: How many bytes follow.
+    """
+
+    def __init__(self, payload: bytes, missing: int) -> None:
+        super().__init__((payload + bytes(missing))[::-1])
+        self.unknown_words = -(-missing // 4)
+
+    def pull(self, frequencies: list[int]) -> int:
+        entry = super().pull(frequencies)
+        if len(self.words) < self.unknown_words:
+            raise CutOffError
+        return entry
+
+
 def entries_of(tables: Tables, index: int) -> list[int]:
     """The frequencies of a table in the order of its entries."""
     half = int(tables.half_width[index])
@@ -176,9 +199,16 @@ def decode_hyper_latents(
 ) -> NDArray[np.int64]:
     """Hyper-latents (h, w, channel), or ValueError."""
     stack = Stack(payload)
-    z = walk_hyper_latents(shape, level, choice, lambda _, of_tables: pull_group(stack, of_tables, tables))
+    z = pull_hyper_latents(stack, shape, level, choice, tables)
     check_end(stack, payload)
     return z
+
+
+def pull_hyper_latents(
+    stack: Stack, shape: tuple[int, int], level: int, choice: NDArray[Any], tables: Tables
+) -> NDArray[np.int64]:
+    """Hyper-latents (h, w, channel), or ValueError."""
+    return walk_hyper_latents(shape, level, choice, lambda _, of_tables: pull_group(stack, of_tables, tables))
 
 
 def encode_hyper_latents(z: NDArray[Any], level: int, choice: NDArray[Any], tables: Tables) -> bytes:
@@ -354,6 +384,39 @@ def decode_chunk(
     r = walk_chunk(z, level, arrays, decode_one)
     for stack, payload in list(zip(stacks, payloads, strict=True))[1:]:
         check_end(stack, payload)
+    return z, r
+
+
+def decode_joined_chunk(
+    payload: bytes,
+    shape: tuple[int, int],
+    level: int,
+    arrays: Arrays,
+    dependent: bool = False,
+    missing: int = 0,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The hyper-latents, and the residuals in eighths, of a chunk with one payload, as it stands in its
+    section. Where ``missing`` bytes of it are cut off, the parts that cannot be used are 0.
+    """
+    choice = arrays["tables/hyper_latents/choice"]
+    z = np.zeros((*shape, choice.shape[2]), np.int64)
+    r = np.zeros((4 * shape[0], 4 * shape[1], arrays["scales/step0_index/weight"].shape[0]), np.int64)
+    stack, present_step = CutStack(payload, missing), 0
+
+    def decode_one(step: int, indices: list[int], coded: NDArray[np.bool_]) -> list[int]:
+        nonlocal present_step
+        present_step = step
+        found = decode_wave(stack, indices, Tables.from_arrays(arrays, f"step{step}"), dependent)
+        r[coded] = found
+        return found
+
+    try:
+        z = pull_hyper_latents(stack, shape, level, choice, Tables.from_arrays(arrays, "hyper_latents"))
+        walk_chunk(z, level, arrays, decode_one)
+    except CutOffError:
+        r[step_of(r.shape) == present_step] = 0
+    if not missing:
+        check_end(stack, payload[::-1])
     return z, r
 
 

@@ -25,7 +25,7 @@ from aecodec.entropy import (
     take_step,
 )
 from aecodec.entropy.adaptation import BAND, Places
-from aecodec.entropy.coder import ResidualDecoder
+from aecodec.entropy.coder import PayloadReader
 from aecodec.errors import CorruptedError, ModelError
 from tests.entropy import reference
 from tests.entropy.helpers import random_adaptation, random_entropy_arrays, random_symbols
@@ -242,12 +242,12 @@ def test_a_payload_that_ends_between_waves_is_told_from_a_whole_one() -> None:
     residuals = np.random.default_rng(0).integers(-9, 10, 40).astype(np.int16) * 8
     residuals[30] = 8 * 3000  # an escape in the second wave
     data = encode_residuals(CodedStep(residuals, halves), tables, dependent=False)
-    decoder = ResidualDecoder(data, tables, dependent=False)
-    assert np.array_equal(decoder.wave(indices[:20]), residuals[:20])
+    reader = PayloadReader(data)
+    assert np.array_equal(reader.pull_wave(indices[:20], tables, dependent=False), residuals[:20])
     with pytest.raises(CorruptedError, match="use up a payload"):
-        decoder.finish()
-    assert np.array_equal(decoder.wave(indices[:20]), residuals[20:])
-    decoder.finish()
+        reader.finish()
+    assert np.array_equal(reader.pull_wave(indices[:20], tables, dependent=False), residuals[20:])
+    reader.finish()
 
 
 @pytest.mark.parametrize("name", ["expected", "weight", "bias", "shift"])
@@ -266,5 +266,5 @@ def test_an_adaptation_for_other_groups_is_refused() -> None:
 def test_the_adaptation_shows_in_the_bytes_of_the_first_two_steps_alone() -> None:
     z, r = random_symbols(6, MODEL)
     other = replace(MODEL, adaptation=random_adaptation(1, 4))
-    one, two = (encode_chunk(z, r, LEVEL, model, dependent=False) for model in (MODEL, other))
+    one, two = (encode_chunk(z, r, LEVEL, model, dependent=False).payloads for model in (MODEL, other))
     assert [a != b for a, b in zip(one, two, strict=True)] == [False, True, True, False, False, False]

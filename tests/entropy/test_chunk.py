@@ -14,9 +14,8 @@ from aecodec.entropy import (
     EntropyModel,
     coded_symbols,
     decode_chunk,
-    decode_chunk_partial,
     decode_hyper_latents,
-    decode_residual_step,
+    decode_parts,
     encode_chunk,
     encode_hyper_latents,
     encode_residuals,
@@ -38,6 +37,7 @@ from tests.entropy.helpers import (
 
 MODEL = EntropyModel.from_arrays(random_entropy_arrays(0, first_dependent=20))
 DEPENDENT = pytest.mark.parametrize("dependent", [False, True])
+JOINED = pytest.mark.parametrize("joined", [False, True])
 
 
 def formula(shape: tuple[int, ...], factor: int, size: int, middle: int) -> np.ndarray:
@@ -83,12 +83,15 @@ def symbols_of(
     st.integers(1, 4),
     st.integers(1, 4),
     st.sampled_from([0.05, 1.0, 30.0, 3000.0]),
+    st.booleans(),
 )
 def test_chunks_come_back(
-    seed: int, dependent: bool, level: int, height: int, width: int, scale: float
+    seed: int, dependent: bool, level: int, height: int, width: int, scale: float, joined: bool
 ) -> None:
     z, r = symbols_of(seed, dependent, level, height, width, scale=scale)
-    data = encode_chunk(z, r, level, MODEL, dependent=dependent)
+    data = encode_chunk(z, r, level, MODEL, dependent=dependent, joined=joined)
+    assert data.whole
+    assert (data.joined, len(data.payloads)) == ((True, 1) if joined else (False, 6))
     decoded_z, decoded_r = decode_chunk(data, (height, width), level, MODEL, dependent=dependent)
     assert decoded_z.dtype == decoded_r.dtype == np.int16
     assert np.array_equal(decoded_z, z)
@@ -105,9 +108,13 @@ def test_a_decoder_made_from_the_format_text_reads_chunks(seed: int, dependent: 
     if dependent:
         assert np.array_equal(random_dependent_symbols(seed, model, 75 * seed, 1, 2)[1], r)
     data = encode_chunk(z, r, 75 * seed, model, dependent=dependent)
-    decoded_z, decoded_r = reference.decode_chunk(list(data), (1, 2), 75 * seed, arrays, dependent)
+    decoded_z, decoded_r = reference.decode_chunk(list(data.payloads), (1, 2), 75 * seed, arrays, dependent)
     assert np.array_equal(decoded_z, z)
     assert np.array_equal(decoded_r, r)
+    [payload] = encode_chunk(z, r, 75 * seed, model, dependent=dependent, joined=True).payloads
+    found = reference.decode_joined_chunk(payload, (1, 2), 75 * seed, arrays, dependent)
+    assert np.array_equal(found[0], z)
+    assert np.array_equal(found[1], r)
 
 
 GOLDEN = {
@@ -115,11 +122,13 @@ GOLDEN = {
         [238, 211, 453, 426, 471],
         ["00000000", "00002000", "0000002b", "000040a5", "006034a0"],
         "73772ee044cdde6ae59616bc08486d9e913ee976f1e334b50be4f8111c7c98d2",
+        (1819, "0137fbf1fce7fcf5", "76b5b5516d51e4ef468b832e30fcebe6e108b5da0a8ada8f6fbb23f075be7b36"),
     ),
     True: (
         [215, 185, 402, 377, 424],
         ["00000000", "00002000", "0000002b", "000040a5", "006034a0"],
         "1be9c7ffb689b3572899eea9f17af81ed22b3bbb38df033939b96697d941c57c",
+        (1622, "0947f1fcfde8f3fb", "6fc3af2f8194726b99d1db00b571c7a74751ef3eb5663ebead61f833bf2ac687"),
     ),
 }
 
@@ -133,34 +142,41 @@ def test_golden_chunk(dependent: bool) -> None:
     symbols[5, 7, 3] = -1234
     r = reference.chunk_residuals(z, symbols, 99, arrays, dependent).astype(np.int16)
     data = encode_chunk(z, r, 99, model, dependent=dependent)
-    assert (
-        data.hyper_latents.hex() == "fc12db7af57dfcbfe1bceeffc50bfbf6fffffced476ee36a1c41f9f47ce1fcf1fbff5b"
-    )
-    lengths, beginnings, digest = GOLDEN[dependent]
-    assert [len(payload) for payload in data.residuals] == lengths
-    assert [payload[:4].hex() for payload in data.residuals] == beginnings
-    assert hashlib.sha256(b"".join(data)).hexdigest() == digest
+    hyper, *residuals = data.payloads
+    assert hyper.hex() == "fc12db7af57dfcbfe1bceeffc50bfbf6fffffced476ee36a1c41f9f47ce1fcf1fbff5b"
+    lengths, beginnings, digest, of_joined = GOLDEN[dependent]
+    assert [len(payload) for payload in residuals] == lengths
+    assert [payload[:4].hex() for payload in residuals] == beginnings
+    assert hashlib.sha256(b"".join(data.payloads)).hexdigest() == digest
+    [payload] = encode_chunk(z, r, 99, model, dependent=dependent, joined=True).payloads
+    assert (len(payload), payload[:8].hex(), hashlib.sha256(payload).hexdigest()) == of_joined
     assert np.array_equal(decode_chunk(data, (2, 3), 99, model, dependent=dependent)[1], r)
-    assert np.array_equal(reference.decode_chunk(list(data), (2, 3), 99, arrays, dependent)[1], r)
+    assert np.array_equal(reference.decode_chunk(list(data.payloads), (2, 3), 99, arrays, dependent)[1], r)
 
 
 @DEPENDENT
-def test_a_chunk_of_zeros_costs_nothing(dependent: bool) -> None:
+@JOINED
+def test_a_chunk_of_zeros_costs_nothing(dependent: bool, joined: bool) -> None:
     z, r = random_symbols(0, MODEL)
-    assert b"".join(encode_chunk(0 * z, 0 * r, 30, MODEL, dependent=dependent)) == b""
+    data = encode_chunk(0 * z, 0 * r, 30, MODEL, dependent=dependent, joined=joined)
+    assert data.size == 0
+    decoded = decode_chunk(data, (2, 3), 30, MODEL, dependent=dependent)
+    assert not any(plane.any() for plane in decoded)
 
 
 @DEPENDENT
-def test_a_level_other_than_that_of_the_encoder_does_not_parse(dependent: bool) -> None:
+@JOINED
+def test_a_level_other_than_that_of_the_encoder_does_not_parse(dependent: bool, joined: bool) -> None:
     z, r = symbols_of(1, dependent, 30)
-    data = encode_chunk(z, r, 30, MODEL, dependent=dependent)
+    data = encode_chunk(z, r, 30, MODEL, dependent=dependent, joined=joined)
     with pytest.raises(CorruptedError):
         decode_chunk(data, (2, 3), 31 + 64, MODEL, dependent=dependent)
 
 
-def test_dependent_and_plain_residuals_do_not_parse_as_each_other() -> None:
+@JOINED
+def test_dependent_and_plain_residuals_do_not_parse_as_each_other(joined: bool) -> None:
     for dependent in (False, True):
-        data = encode_chunk(*symbols_of(1, dependent, 30), 30, MODEL, dependent=dependent)
+        data = encode_chunk(*symbols_of(1, dependent, 30), 30, MODEL, dependent=dependent, joined=joined)
         with pytest.raises(CorruptedError):
             decode_chunk(data, (2, 3), 30, MODEL, dependent=not dependent)
 
@@ -169,27 +185,37 @@ def test_dependent_and_plain_residuals_do_not_parse_as_each_other() -> None:
 @pytest.mark.parametrize("count", range(7))
 def test_missing_payloads_leave_zeros(count: int, dependent: bool) -> None:
     z, r = symbols_of(2, dependent, 30)
-    payloads = list(encode_chunk(z, r, 30, MODEL, dependent=dependent))
-    decoded_z, decoded_r = decode_chunk_partial(payloads[:count], (2, 3), 30, MODEL, dependent=dependent)
+    payloads = encode_chunk(z, r, 30, MODEL, dependent=dependent).payloads
+    data = ChunkBytes(payloads[:count])
+    assert data.whole == (count == 6)
+    decoded_z, decoded_r = decode_chunk(data, (2, 3), 30, MODEL, dependent=dependent)
     assert np.array_equal(decoded_z, z if count else 0 * z)
     assert np.array_equal(decoded_r, np.where(reference.step_of(r.shape) < count - 1, r, 0))
 
 
-def test_more_than_six_payloads_are_refused() -> None:
-    with pytest.raises(InputError, match="at most 6"):
-        decode_chunk_partial([b""] * 7, (1, 1), 0, MODEL, dependent=False)
+@pytest.mark.parametrize(("most", "joined"), [(6, False), (1, True)])
+def test_more_payloads_than_a_chunk_has_are_refused(most: int, joined: bool) -> None:
+    with pytest.raises(InputError, match=f"at most {most}"):
+        decode_chunk(ChunkBytes((b"",) * (most + 1), joined=joined), (1, 1), 0, MODEL, dependent=False)
 
 
 @DEPENDENT
-def test_steps_can_be_decoded_one_by_one(dependent: bool) -> None:
+@JOINED
+def test_parts_are_decoded_one_by_one(dependent: bool, joined: bool) -> None:
     z, r = symbols_of(3, dependent, 200)
-    data = encode_chunk(z, r, 200, MODEL, dependent=dependent)
-    decoded_z = decode_hyper_latents(data.hyper_latents, (2, 3), 200, MODEL.hyper)
-    indices = ChunkIndices(decoded_z, 200, MODEL.scale_network, MODEL.adaptation)
-    decoded_r = np.full_like(r, 99)
-    for step, payload in enumerate(data.residuals):
-        decode_residual_step(step, payload, indices, decoded_r, MODEL, dependent=dependent)
-        assert np.array_equal(decoded_r, np.where(reference.step_of(r.shape) <= step, r, 99))
+    data = encode_chunk(z, r, 200, MODEL, dependent=dependent, joined=joined)
+    decoded_z, decoded_r = np.full_like(z, 99), np.full_like(r, 99)
+    parts = decode_parts(data, decoded_z, decoded_r, 200, MODEL, dependent=dependent)
+    for part, _ in enumerate(parts):
+        assert np.array_equal(decoded_z, z)
+        assert np.array_equal(decoded_r, np.where(reference.step_of(r.shape) < part, r, 99))
+    assert part == 5
+
+
+def test_the_hyper_latents_of_six_payloads_have_one_of_their_own() -> None:
+    z, r = symbols_of(3, True, 200)
+    hyper, *_ = encode_chunk(z, r, 200, MODEL, dependent=True).payloads
+    assert np.array_equal(decode_hyper_latents(hyper, (2, 3), 200, MODEL.hyper), z)
 
 
 @DEPENDENT
@@ -204,7 +230,7 @@ def test_a_step_can_be_chosen_when_its_table_indices_are_known(dependent: bool) 
         coded = indices.code(step, of_network, fixed_residuals(residuals.ravel()))
         put_step(found, step, coded.residuals.reshape(residuals.shape))
         payloads.append(encode_residuals(coded, tables, dependent=dependent))
-    assert tuple(payloads) == encode_chunk(z, r, 200, MODEL, dependent=dependent).residuals
+    assert tuple(payloads) == encode_chunk(z, r, 200, MODEL, dependent=dependent).payloads[1:]
 
 
 @DEPENDENT
@@ -214,32 +240,39 @@ def test_the_coefficients_of_a_post_filter_come_back(dependent: bool, seed: int,
     z, r = symbols_of(seed, dependent, level)
     coefficients = np.random.default_rng(seed).integers(-40, 41, FILTER_COEFFICIENTS).astype(np.int16)
     data = encode_chunk(z, r, level, MODEL, dependent=dependent, coefficients=coefficients)
-    assert data.residuals == encode_chunk(z, r, level, MODEL, dependent=dependent).residuals
-    found = np.zeros_like(coefficients)
-    decoded = decode_chunk(data, z.shape[:2], level, MODEL, dependent=dependent, coefficients=found)
-    assert np.array_equal(decoded[0], z)
-    assert np.array_equal(decoded[1], r)
-    assert np.array_equal(found, coefficients)
+    assert data.payloads[1:] == encode_chunk(z, r, level, MODEL, dependent=dependent).payloads[1:]
+    joined = encode_chunk(z, r, level, MODEL, dependent=dependent, coefficients=coefficients, joined=True)
+    for layout in (data, joined):
+        found = np.zeros_like(coefficients)
+        decoded = decode_chunk(layout, z.shape[:2], level, MODEL, dependent=dependent, coefficients=found)
+        assert np.array_equal(decoded[0], z)
+        assert np.array_equal(decoded[1], r)
+        assert np.array_equal(found, coefficients)
 
 
 def test_coefficients_whose_payload_is_missing_stay_as_they_are() -> None:
     found = np.array([1, 2, 3, 4, 5], np.int16)
-    decode_chunk_partial([], (2, 3), 100, MODEL, dependent=True, coefficients=found)
+    for joined in (False, True):
+        nothing = ChunkBytes((), joined=joined)
+        decode_chunk(nothing, (2, 3), 100, MODEL, dependent=True, coefficients=found)
     assert found.tolist() == [1, 2, 3, 4, 5]
     z, r = random_symbols(0, MODEL)
-    first, *_ = encode_chunk(z, r, 100, MODEL, dependent=False, coefficients=-found)
-    decode_chunk_partial([first], (2, 3), 100, MODEL, dependent=True, coefficients=found)
+    first, *_ = encode_chunk(z, r, 100, MODEL, dependent=False, coefficients=-found).payloads
+    decode_chunk(ChunkBytes((first,)), (2, 3), 100, MODEL, dependent=True, coefficients=found)
     assert found.tolist() == [-1, -2, -3, -4, -5]
 
 
 @DEPENDENT
-def test_a_refused_step_leaves_the_residuals_unchanged(dependent: bool) -> None:
-    z, r = random_symbols(3, MODEL)
-    indices = ChunkIndices(z, 0, MODEL.scale_network, MODEL.adaptation)
-    before = r.copy()
+@pytest.mark.parametrize("part", range(6))
+def test_a_refused_part_leaves_its_plane_unchanged(part: int, dependent: bool) -> None:
+    z, r = symbols_of(3, dependent, 0)
+    payloads = encode_chunk(z, r, 0, MODEL, dependent=dependent).payloads
+    data = ChunkBytes((*payloads[:part], b"\x05" * 3000))
+    decoded_z, decoded_r = np.full_like(z, 99), np.full_like(r, 99)
     with pytest.raises(CorruptedError):
-        decode_residual_step(0, b"\x05" * 3000, indices, r, MODEL, dependent=dependent)
-    assert np.array_equal(r, before)
+        list(decode_parts(data, decoded_z, decoded_r, 0, MODEL, dependent=dependent))
+    assert np.array_equal(decoded_z, z if part else np.full_like(z, 99))
+    assert np.array_equal(decoded_r, np.where(reference.step_of(r.shape) < part - 1, r, 99))
 
 
 @given(st.lists(st.binary(max_size=40), max_size=6), st.integers(0, 224), st.booleans())
@@ -247,21 +280,22 @@ def test_any_payloads_give_symbols_or_a_format_error(
     payloads: list[bytes], level: int, dependent: bool
 ) -> None:
     try:
-        z, r = decode_chunk_partial(payloads, (1, 1), level, MODEL, dependent=dependent)
+        z, r = decode_chunk(ChunkBytes((*payloads,)), (1, 1), level, MODEL, dependent=dependent)
     except CorruptedError:
         return
     filled = [*payloads, *[b""] * 6]
-    expected = ChunkBytes(filled[0], (*filled[1:6],))
-    assert encode_chunk(z, r, level, MODEL, dependent=dependent) == expected
+    assert encode_chunk(z, r, level, MODEL, dependent=dependent) == ChunkBytes((*filled[:6],))
 
 
 @DEPENDENT
 def test_estimates_are_the_lengths_of_the_payloads(dependent: bool) -> None:
     z, r = symbols_of(6, dependent, 111, 4, 6)
-    lengths = np.array([len(payload) for payload in encode_chunk(z, r, 111, MODEL, dependent=dependent)])
+    data = encode_chunk(z, r, 111, MODEL, dependent=dependent)
     bits = estimate_bits(z, r, 111, MODEL, dependent=dependent)
     assert bits.shape == (6,)
-    assert np.abs(8 * lengths - bits).max() < 32
+    assert np.abs(8 * np.array([len(payload) for payload in data.payloads]) - bits).max() < 32
+    joined = encode_chunk(z, r, 111, MODEL, dependent=dependent, joined=True)
+    assert abs(8 * joined.size - bits.sum()) < 32
 
 
 @DEPENDENT
@@ -281,13 +315,13 @@ def test_the_symbols_of_a_chunk_cost_what_is_estimated(dependent: bool) -> None:
 def test_each_source_has_tables_of_its_own() -> None:
     z, r = symbols_of(6, True, 111)
     expected = encode_chunk(z, r, 111, MODEL, dependent=True)
-    assert expected.hyper_latents == encode_hyper_latents(z, 111, MODEL.hyper)
+    assert expected.payloads[0] == encode_hyper_latents(z, 111, MODEL.hyper)
     for step in range(5):
         steps = list(MODEL.steps)
         steps[step] = MODEL.steps[step - 1]
         other = EntropyModel(MODEL.hyper, tuple(steps), MODEL.scale_network, MODEL.adaptation)
         found = encode_chunk(z, r, 111, other, dependent=True)
-        changed = [one != two for one, two in zip(found, expected, strict=True)]
+        changed = [one != two for one, two in zip(found.payloads, expected.payloads, strict=True)]
         assert changed == [number == 1 + step for number in range(6)]
 
 
@@ -356,7 +390,7 @@ def test_steps_that_differ_in_their_first_dependent_index_or_number_are_refused(
 @pytest.mark.parametrize("shape", [(0, 1), (1, 0), (-1, 2)])
 def test_grids_without_positions_are_refused(shape: tuple[int, int]) -> None:
     with pytest.raises(InputError, match="grid"):
-        decode_chunk_partial([], shape, 0, MODEL, dependent=False)
+        decode_chunk(ChunkBytes(()), shape, 0, MODEL, dependent=False)
 
 
 def test_tables_for_other_hyper_latents_than_the_networks_are_refused() -> None:

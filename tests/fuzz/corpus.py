@@ -10,7 +10,7 @@ import numpy as np
 from aecodec.codec import encode
 from aecodec.container import Section, SectionKind, read_container, write_container
 from aecodec.image import Picture, picture_from_array
-from tests.helpers import photograph
+from tests.helpers import photograph, with_layout
 
 
 def pictures() -> list[tuple[Picture, dict[str, Any]]]:
@@ -35,7 +35,11 @@ def pictures() -> list[tuple[Picture, dict[str, Any]]]:
 def encoded_pictures(arguments: Mapping[str, Any]) -> list[bytes]:
     """The pictures as files; ``arguments`` say which model and which runtime."""
     files = [encode(picture, **options, **arguments, jobs=1) for picture, options in pictures()]
-    return [*files, _with_extensions(files[1]), _with_alpha_in_pieces(files[4])]
+    others = [
+        with_layout(data, arguments["model"], joined=joined)
+        for data, joined in ((files[1], False), (files[3], True))
+    ]
+    return [*files, *others, _with_extensions(files[1]), _with_alpha_in_pieces(files[4])]
 
 
 def _with_extensions(data: bytes) -> bytes:

@@ -165,7 +165,8 @@ def _reference_result(data: bytes, model: Any) -> tuple[str, Any]:
     digest = hashlib.sha256()
     for number, (i, j) in enumerate(header.boxes):
         h, w = i.stop - i.start, j.stop - j.start
-        stacks = [decoder.Stack(sections[kind][number]) for kind in decoder.CHUNK_KINDS]
+        payloads = [sections[kind][number] for kind in header.chunk_kinds]
+        stacks = decoder.stacks_of(payloads, header.is_joined)
         filters = [decoder.decode_coefficients(stacks[0], model)] if header.is_filtered else []
         symbols = decoder.decode_chunk(stacks, h, w, model, header.level, header.is_dependent)
         for integers in (*symbols, *filters):

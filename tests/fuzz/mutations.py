@@ -8,13 +8,13 @@ from random import Random
 
 from tests.fuzz.drafts import Draft, Piece, png_chunks, png_file
 
-ALPHA = 6
+ALPHA = 8
 #: (offset, bytes) of the fields of the header.
 FIELDS = ((8, 1), (9, 1), (10, 1), (11, 1), (12, 1), (13, 1), (14, 2), (16, 4), (20, 4), (24, 8), (32, 4))
 SIZES = (*range(1, 5), 63, 64, 65, 127, 128, 129, 192, 200, 256, 257, 511, 513)
-SMALL = (*range(8), 16, 32, 127, 128, 223, 224, 225, 254, 255)
+SMALL = (*range(17), 32, 127, 128, 223, 224, 225, 254, 255)
 LARGE = (0, 32767, 32768, 32769, 65535, 65536, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
-KINDS = (*range(9), 0x7F, 0x80, 0x81, 0x82, 0x83, 0x84, 0xEF, 0xF0, 0xFF)
+KINDS = (*range(10), 0x7F, 0x80, 0x81, 0x82, 0x83, 0x84, 0xEF, 0xF0, 0xFF)
 
 
 class Mutator:
@@ -80,7 +80,7 @@ class Mutator:
         self._replace(random, draft, lambda p: Piece(p.kind, p.payload, checksum=checksum))
 
     def _insert(self, random: Random, draft: Draft) -> None:
-        kind = random.choice(KINDS[7:]) if random.random() < 0.9 else random.choice(KINDS)
+        kind = random.choice(KINDS[ALPHA:]) if random.random() < 0.9 else random.choice(KINDS)
         piece = Piece(kind, random.randbytes(random.choice((0, 1, 8, 300))))
         draft.pieces.insert(random.randint(0, len(draft.pieces)), piece)
 

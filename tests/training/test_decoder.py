@@ -22,6 +22,9 @@ from tests.training.pictures import write_pictures
 HELD = ("analysis/", "hyper_analysis/", "log_gain/", "hyper_log_gain/")
 
 
+HELD_WITH_HYPER_LATENTS = ("analysis/", "synthesis/", "log_gain/", "log_inverse_gain/")
+
+
 @pytest.fixture
 def plan(tmp_path: Path, tiny_model: Model) -> DecoderPlan:
     folder = write_pictures(tmp_path / "pictures", ("1.png", "2.png", "37.png"), 64, 96)
@@ -30,16 +33,20 @@ def plan(tmp_path: Path, tiny_model: Model) -> DecoderPlan:
     )
 
 
-def test_steps_lower_the_loss_and_leave_the_encoder_alone(plan: DecoderPlan) -> None:
-    run = DecoderTraining(replace(plan, clip_norm=1e9))
+@pytest.mark.parametrize(
+    ("hyper_latents", "held"), [(False, HELD), (True, HELD_WITH_HYPER_LATENTS)], ids=["decoder", "hyper"]
+)
+def test_steps_lower_the_loss_and_leave_alone_what_is_held(
+    plan: DecoderPlan, hyper_latents: bool, held: tuple[str, ...]
+) -> None:
+    run = DecoderTraining(replace(plan, clip_norm=1e9, hyper_latents=hyper_latents))
     before = {variable.path: numpy(variable) for variable in run.model.variables}
     losses = [float(np.mean(run.advance(3e-3)[1])) for _ in range(40)]
     assert np.mean(losses[-8:]) < 0.95 * np.mean(losses[:8])
-    for variable in run.model.trainable_variables:
-        assert not variable.path.removeprefix("autoencoder/").startswith(HELD)
     for variable in run.model.variables:
-        held = variable.path.removeprefix("autoencoder/").startswith(HELD)
-        assert not held or np.array_equal(numpy(variable), before[variable.path])
+        is_held = variable.path.removeprefix("autoencoder/").startswith(held)
+        assert not (is_held and variable.trainable)
+        assert not is_held or np.array_equal(numpy(variable), before[variable.path])
 
 
 def test_a_run_writes_averages_of_all_weights_and_a_log(plan: DecoderPlan) -> None:
