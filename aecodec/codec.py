@@ -27,6 +27,7 @@ from aecodec.arguments import whole_number
 from aecodec.container import (
     DEFAULT_CHUNK_SIDE,
     DEFAULT_LIMITS,
+    LARGEST_JOINED_SIDE,
     Box,
     ContainerReader,
     Header,
@@ -94,7 +95,8 @@ class DecodedPicture:
 
     Attributes:
         picture: pixels, alpha and metadata.
-        missing: the fraction of the symbols' sections that was not there, of those that were needed: 0 to 1.
+        missing: the fraction of the symbols' sections that was not there, or was damaged, of those that were
+            needed: 0 to 1. Of a chunk's only section the part that is there counts.
         problems: what was missing or damaged, one sentence each; empty when all was there.
     """
 
@@ -173,7 +175,7 @@ def encode(
         has_alpha=kept.alpha is not None,
         dependent=True,
         filtered=refinement.filtered,
-        joined=max(kept.width, kept.height) <= min(side, DEFAULT_CHUNK_SIDE),
+        joined=max(kept.width, kept.height) <= min(side, LARGEST_JOINED_SIDE),
         chunk_side=side,
     )
     windows = plan_windows(header, chosen.halo.analysis, side=_window_side(window_side))
@@ -247,8 +249,8 @@ def decode_picture(
             that it touches.
         allow_partial: decode what there is of a file that ends early, or whose payloads are damaged (damage
             to the heads of sections is an error still). Symbols that are missing are estimated from those
-            around them, or taken as 0, missing alpha as opaque; ``problems`` and ``missing`` of the result
-            tell.
+            around them, or taken as 0, missing alpha as opaque; where a damaged section is the chunk's only
+            one, what lies behind the damage becomes noise. ``problems`` and ``missing`` of the result tell.
         model: where a model that is not installed lies; its id must be the file's.
         runtime: what runs the networks: "onnx", "keras", or an object with Runtime's methods.
         window_side: pixels, a multiple of 64: how much of the picture, halo included, passes through the
@@ -476,6 +478,8 @@ class _Engine:
                     symbols = chunk.symbols.crop(header.chunk_box(index), part.reach)
                     filters[index] = symbols.coefficients
                     latents = self.coder.reconstruct(symbols.z, symbols.r, header.level, ready=chunk.wait_for)
+                    if chunk.problem is not None:
+                        source.note(chunk.problem)
                     store.write(part.core, part.crop_latents(latents))
                     self.ticker.tick()
                 yield window, store.read(window.reach), filters
@@ -545,7 +549,7 @@ def _read_frame(source: SectionSource, view: View) -> Frame:
     """The frame of the view, with the metadata of the file."""
     header, box = source.header, view.box
     profile, exif, xmp = (
-        source.joined(kind) for kind in (SectionKind.ICC_PROFILE, SectionKind.EXIF, SectionKind.XMP)
+        source.concatenated(kind) for kind in (SectionKind.ICC_PROFILE, SectionKind.EXIF, SectionKind.XMP)
     )
     return Frame(box.width, box.height, header.layout, header.depth, header.has_alpha, profile, exif, xmp)
 
@@ -553,7 +557,7 @@ def _read_frame(source: SectionSource, view: View) -> Frame:
 def _read_alpha(source: SectionSource, view: View) -> Samples:
     """The alpha plane of the view; opaque where a partial file has none."""
     header = source.header
-    data = source.joined(SectionKind.ALPHA)
+    data = source.concatenated(SectionKind.ALPHA)
     if data is None:
         source.note("The alpha plane is missing; the picture is taken as opaque.")
         dtype = np.uint8 if header.depth == 8 else np.uint16

@@ -47,6 +47,7 @@ __all__ = [
     "DEFAULT_CHUNK_SIDE",
     "DEFAULT_LIMITS",
     "HEADER_SIZE",
+    "LARGEST_JOINED_SIDE",
     "MAGIC",
     "MAX_LEVEL",
     "MAX_PAYLOAD_SIZE",
@@ -81,6 +82,8 @@ MAX_SIDE = 32_768
 MAX_LEVEL = 224
 MAX_PAYLOAD_SIZE = 2**24 - 1
 DEFAULT_CHUNK_SIDE = 1024
+LARGEST_JOINED_SIDE = 1024
+"""Of pictures with one section for all: of 128 bits a pixel and less, its payload stays below 2**24 bytes."""
 
 _UNIT = 64  # pixels: the grid of the hyper-latents, of the padding and of the chunk side
 _MAX_CHUNK_UNITS = 255
@@ -414,7 +417,7 @@ class Container:
         """The payloads of all sections of one kind, in the order of the file."""
         return self._by_kind.get(kind, ())
 
-    def joined(self, kind: int) -> bytes | None:
+    def concatenated(self, kind: int) -> bytes | None:
         """The pieces of one kind concatenated; None when there are none or the file ends inside of one."""
         if self.truncation is not None and self.truncation.is_missing(kind):
             return None
@@ -571,8 +574,8 @@ def _section_checksum(kind: int, payload: bytes) -> int:
 
 def _check_chunk(header: Header, kind: int, index: int) -> None:
     if kind not in header.chunk_kinds:
-        kinds = ", ".join(str(int(kind)) for kind in header.chunk_kinds)
-        raise InputError(f"Expected a kind of section that each chunk has ({kinds}), received {kind}.")
+        names = ", ".join(map(section_name, header.chunk_kinds))
+        raise InputError(f"Expected a section that each chunk has ({names}), received {section_name(kind)}.")
     header.chunk_box(index)
 
 
@@ -963,7 +966,7 @@ class ContainerReader:
         there = self._source.read(cut.offset, self._source.size - cut.offset)
         return there, cut.length - len(there)
 
-    def joined(self, kind: int) -> bytes | None:
+    def concatenated(self, kind: int) -> bytes | None:
         """The pieces of one kind concatenated; None when there are none or the file ends inside of one.
 
         Raises:

@@ -51,7 +51,7 @@ class AecImageFile(ImageFile.ImageFile):  # type: ignore[misc]
         self._size = reader.header.width, reader.header.height
         self._mode = _mode_of(reader.header)
         for name, kind in _METADATA.items():
-            value = reader.joined(kind)
+            value = reader.concatenated(kind)
             if value is not None:
                 self.info[name] = _EXIF_PREFIX + value if name == "exif" else value
         self.tile = [ImageFile._Tile("raw", (0, 0, *self._size), 0, self._mode)]

@@ -138,7 +138,7 @@ class _Target:
         columns: likewise.
         fitted: rows and columns that are far enough from other chunks to fit a post-filter to.
         level: of the file.
-        joined: whether it has one payload.
+        joined: whether its parts share a payload.
     """
 
     pixels: _Float
@@ -180,7 +180,6 @@ class _Filtered:
         bordered: float32 (rows + 2, columns + 2, 3), the picture's part before the filter, and pixels beside.
         coefficients: int16 (coefficient,), of the filter.
         basis: that they belong to.
-        level: of the file.
     """
 
     coded: CodedChunk
@@ -188,7 +187,6 @@ class _Filtered:
     bordered: _Float
     coefficients: NDArray[np.int16]
     basis: FilterBasis
-    level: int
 
     @property
     def synthesised(self) -> _Float:
@@ -200,7 +198,7 @@ class _Filtered:
         """(rows, columns, 3): the picture's part, filtered."""
         if not self.coefficients.any():
             return self.synthesised
-        return self.basis.corrected(self.bordered, self.coefficients, self.level)
+        return self.basis.corrected(self.bordered, self.coefficients, self.coded.level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +216,7 @@ class _Judge:
         bordered = target.inside(with_border(pixels), border=1)
         coefficients = self._coefficients(bordered)
         data = self.coder.pack(coded, joined=target.joined, coefficients=coefficients)
-        return _Filtered(coded, data, bordered, coefficients, self.fitting.basis, level)
+        return _Filtered(coded, data, bordered, coefficients, self.fitting.basis)
 
     def _coefficients(self, bordered: _Float) -> NDArray[np.int16]:
         """Of the best filter for the picture's part of decoded pixels with a border; zeros where nothing of

@@ -147,6 +147,9 @@ class ResidualCoder:
             chunk: of this model.
             joined: whether into one payload.
             coefficients: int16 (coefficient,), of the chunk's post-filter, in a file that has them.
+
+        Raises:
+            InputError: there is another number of coefficients than the model has.
         """
         return encode_steps(
             chunk.z,

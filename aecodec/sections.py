@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aecodec.container import ContainerReader, Header, Section, SectionKind, split_payload
 from aecodec.entropy import PART_COUNT, ChunkBytes, EntropyModel, decode_chunk, decode_parts, empty_planes
-from aecodec.errors import ChecksumError
+from aecodec.errors import ChecksumError, CorruptedError
 from aecodec.image import Picture, plane_to_png
 from aecodec.partial import estimate_missing
 from aecodec.windows import HYPER_STRIDE, Symbols
@@ -55,6 +55,7 @@ class ChunkDecoding:
         self._data, self._header, self._entropy = data, header, entropy
         self._z, self._r = empty_planes(_grid(header, index), entropy)
         self._coefficients = _empty_coefficients(header, entropy)
+        self._problem: str | None = None
         self._parts: tuple[Future[None], ...] = tuple(Future() for _ in range(PART_COUNT))
 
     @property
@@ -74,6 +75,11 @@ class ChunkDecoding:
             CorruptedError: a payload is not one that the encoder writes.
         """
         self._parts[1 + step].result()
+
+    @property
+    def problem(self) -> str | None:
+        """What ended the decoding of a payload that is cut off and damaged, once all steps are waited for."""
+        return self._problem
 
     def run(self) -> None:
         """Decode; errors are raised where the symbols are waited for."""
@@ -95,9 +101,15 @@ class ChunkDecoding:
             dependent=header.dependent,
             coefficients=self._coefficients,
         )
-        for decoded, _ in enumerate(parts, start=1):
-            if self._data.whole:
-                self._parts[decoded - 1].set_result(None)
+        try:
+            for decoded, _ in enumerate(parts, start=1):
+                if self._data.whole:
+                    self._parts[decoded - 1].set_result(None)
+        except CorruptedError as error:
+            if not self._data.damaged:
+                raise
+            if self._data.missing:  # a wrong checksum has been noted
+                self._problem = str(error)
         if not self._data.whole:
             self._r[...] = estimate_missing(self._r, steps=max(decoded - 1, 0))
             for part in self._parts:
@@ -182,9 +194,9 @@ class SectionSource:
         payload, missing = found
         return ChunkBytes((payload,), joined=True, missing=missing, damaged=self._tolerant)
 
-    def joined(self, kind: SectionKind) -> bytes | None:
+    def concatenated(self, kind: SectionKind) -> bytes | None:
         """The payload of a kind that there is once in the picture, or None."""
-        return self._tolerate(self._reader.joined, kind)
+        return self._tolerate(self._reader.concatenated, kind)
 
     def check_unknown(self) -> None:
         """Verify the sections that are skipped: a damaged kind may have made one of them out of another."""

@@ -96,7 +96,7 @@ def _check_sections(
         if entry.kind not in skip:
             _attempt(problems, partial(reader.read_payload, entry))
     width, height, depth = reader.header.width, reader.header.height, reader.header.depth
-    data = _attempt([], partial(reader.joined, SectionKind.ALPHA))  # damage has been found above
+    data = _attempt([], partial(reader.concatenated, SectionKind.ALPHA))  # damage has been found above
     if data is not None:
         _attempt(problems, lambda: plane_from_png(data, width, height, depth))
 

@@ -213,7 +213,7 @@ class TestWhole:
     def test_a_payload_that_decodes_to_nothing_is_refused(self, data: bytes, cosine: dict[str, Any]) -> None:
         container = read_container(data)
         [section] = container.sections
-        for payload in (b"\1\2\3\4", section.payload + b"\1", b"\0" + section.payload):
+        for payload in (b"\1\2\3\4", section.payload + b"\1" * 4, b"\0" + section.payload):
             hostile = write_container(container.header, [Section(section.kind, payload)])
             for options in ({}, {"allow_partial": True}):
                 with pytest.raises(CorruptedError):

@@ -96,12 +96,12 @@ class ChunkBytes:
     """The payloads of one chunk, as far as they are there.
 
     Attributes:
-        payloads: of the hyper-latents and the steps, up to six in the order of decoding; or one of them all.
-        joined: whether it is one of them all. Its bytes are in reverse order, so that what is decoded first
-            stands first.
-        missing: how many bytes are missing at the end of one of them all.
-        damaged: whether one of them all may be damaged, its checksum being wrong or not there: where it
-            contradicts the format, it ends.
+        payloads: one for each part (the hyper-latents, then the steps), up to six in the order of decoding;
+            if joined, at most one.
+        joined: whether all parts share a payload. Its bytes are in reverse order, so that what is decoded
+            first stands first.
+        missing: how many bytes are missing at the end of a joined payload.
+        damaged: whether it is one whose checksum is wrong, or missing as well.
     """
 
     payloads: tuple[bytes, ...]
@@ -176,14 +176,15 @@ def encode_steps(
     Raises:
         InputError: As for :func:`encode_chunk`.
     """
-    writers = [PayloadWriter()] * PART_COUNT if joined else [PayloadWriter() for _ in range(PART_COUNT)]
+    shared = PayloadWriter()
+    writers = [shared if joined else PayloadWriter() for _ in range(PART_COUNT)]
     of_hyper_latents, *of_steps = writers
     coded = tuple(zip(of_steps, steps, model.steps, strict=True))
     for writer, step, tables in reversed(coded):
         writer.push_residuals(step, tables, dependent=dependent)
     of_hyper_latents.push_hyper_latents(z, level, model.hyper, coefficients)
     if joined:
-        return ChunkBytes((of_hyper_latents.payload()[::-1],), joined=True)
+        return ChunkBytes((shared.payload()[::-1],), joined=True)
     return ChunkBytes(tuple(writer.payload() for writer in writers))
 
 
@@ -221,7 +222,7 @@ def decode_chunk(
 
     Raises:
         CorruptedError: A payload is not one that the encoder writes.
-        InputError: There are more than 6 payloads, or the shape or the level is not as above.
+        InputError: There are too many payloads, or the shape or the level is not as above.
     """
     z, r = empty_planes(shape, model)
     for _ in decode_parts(data, z, r, level, model, dependent=dependent, coefficients=coefficients):
@@ -271,7 +272,7 @@ def decode_parts(
 
     Raises:
         CorruptedError: As for :func:`decode_chunk`.
-        InputError: There are more than 6 payloads, or more than one of all parts.
+        InputError: There are more than 6 payloads, or if joined, more than one.
     """
     most = 1 if data.joined else PART_COUNT
     if len(data.payloads) > most:
@@ -281,40 +282,35 @@ def decode_parts(
 
 
 def _decode_each(data: ChunkBytes, chunk: _ChunkDecoder) -> Iterator[None]:
+    """Parts that have a payload each."""
     for part, payload in enumerate(data.payloads):
         reader = PayloadReader(payload)
-        chunk.pull(part, reader)
+        symbols = chunk.pull(part, reader)
         reader.finish()
-        chunk.keep(part)
+        chunk.keep(part, symbols)
         yield
 
 
 def _decode_joined(data: ChunkBytes, chunk: _ChunkDecoder) -> Iterator[None]:
-    """Of a payload that is cut off the parts before the cut; of one that is damaged whatever it gives."""
-    if data.missing and not data.size:
-        return  # nothing of it is there
-    try:
-        for payload in data.payloads:
-            reader = PayloadReader(bytes(data.missing) + payload[::-1], data.missing)
-            yield from _decode_until_doubt(reader, chunk, check_end=data.whole)
-    except CorruptedError:
-        if not data.damaged:
-            raise
-
-
-def _decode_until_doubt(reader: PayloadReader, chunk: _ChunkDecoder, *, check_end: bool) -> Iterator[None]:
+    """Parts that share a payload; where it is cut off, those before the cut."""
+    payload = b"".join(data.payloads)
+    if not payload and (data.missing or not data.payloads):
+        return
+    # Of the bytes that are missing, only those that share a word with others have a place.
+    stand_ins = (data.missing - 1) % 4 + 1 if data.missing else 0
+    reader = PayloadReader(bytes(stand_ins) + payload[::-1], stand_ins)
     for part in range(PART_COUNT):
         try:
-            chunk.pull(part, reader)
+            symbols = chunk.pull(part, reader)
         except CorruptedError:
-            if reader.doubtful:
+            if reader.past_the_cut:
                 return
             raise
-        if reader.doubtful:
+        if reader.past_the_cut:
             return
-        if check_end and part == PART_COUNT - 1:
+        if part == PART_COUNT - 1 and data.whole:
             reader.finish()
-        chunk.keep(part)
+        chunk.keep(part, symbols)
         yield
 
 
@@ -332,17 +328,16 @@ class _ChunkDecoder:
     ) -> None:
         self._z, self._r, self._coefficients = z, r, coefficients
         self._level, self._model, self._dependent = level, model, dependent
-        self._found_coefficients = None if coefficients is None else coefficients.copy()
-        self._pulled = np.zeros(0, np.int16)
         self._indices: ChunkIndices | None = None
 
-    def pull(self, part: int, reader: PayloadReader) -> None:
-        """Decode the next part, 0..5."""
+    def pull(self, part: int, reader: PayloadReader) -> tuple[NDArray[np.int16], ...]:
+        """Decode the next part, 0..5: the arguments of `keep` behind it."""
         if part == 0:
-            shape, hyper = self._z.shape[:2], self._model.hyper
-            self._pulled = reader.pull_hyper_latents(shape, self._level, hyper, self._found_coefficients)
-        else:
-            self._pulled = self._pull_step(part - 1, reader)
+            shape, hyper, coefficients = self._z.shape[:2], self._model.hyper, self._coefficients
+            found = None if coefficients is None else coefficients.copy()
+            z = reader.pull_hyper_latents(shape, self._level, hyper, found)
+            return (z,) if found is None else (z, found)
+        return (self._pull_step(part - 1, reader),)
 
     def _pull_step(self, step: int, reader: PayloadReader) -> NDArray[np.int16]:
         if self._indices is None:
@@ -357,14 +352,14 @@ class _ChunkDecoder:
         of_network = self._indices.of_network(step, self._r)
         return self._indices.code(step, of_network, pull).residuals.reshape(of_network.shape)
 
-    def keep(self, part: int) -> None:
-        """Put the part that was decoded into its plane."""
+    def keep(self, part: int, symbols: tuple[NDArray[np.int16], ...]) -> None:
+        """Put what was decoded into its planes."""
         if part:
-            put_step(self._r, part - 1, self._pulled)
+            put_step(self._r, part - 1, *symbols)
             return
-        self._z[...] = self._pulled
-        if self._coefficients is not None and self._found_coefficients is not None:
-            self._coefficients[...] = self._found_coefficients
+        planes = (self._z,) if self._coefficients is None else (self._z, self._coefficients)
+        for plane, found in zip(planes, symbols, strict=True):
+            plane[...] = found
 
 
 def estimate_bits(

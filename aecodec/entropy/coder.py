@@ -171,7 +171,7 @@ class PayloadReader:
         return residuals.astype(np.int16)
 
     @property
-    def doubtful(self) -> bool:
+    def past_the_cut(self) -> bool:
         """Whether what was decoded may depend on bytes that are missing."""
         if not self._missing_words:
             return False

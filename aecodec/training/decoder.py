@@ -1,4 +1,4 @@
-"""Train all but the encoder, whose latents are computed once: what a CPU can still do for a large model.
+"""Train all but the analysis, whose latents are computed once: what a CPU can still do for a large model.
 
 The latents of many crops are kept on disk; prediction, scales and synthesis are trained on them, as in a last
 phase in which analysis and hyper-analysis are done, with the residuals that the encoder would choose. So a
@@ -11,6 +11,7 @@ gradient of the rate through the scale network.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ SECONDS_BETWEEN_SAVES = 600.0
 AVERAGE = 0.998
 """Momentum of the moving average of the weights."""
 _BATCH = 8
+_HELD = ("analysis", "hyper_analysis", "log_gain", "hyper_log_gain")
+"""Hyper-latents that went on learning beside a held analysis, without the gradient through the scale network,
+made the loss diverge within 500 steps."""
+_HELD_WITH_HYPER_LATENTS = ("analysis", "synthesis", "log_gain", "log_inverse_gain")
+"""Hyper-latents learn steadily with that gradient, which `Autoencoder` bounds."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +184,7 @@ class DecoderTraining:
         self._pictures = pictures
         self._latents = store_latents(self.model, pictures, plan)
         self._released = weights_of(self.model)
-        (_hold_all_but_hyper_latents if plan.hyper_latents else _hold_encoder)(self.model)
+        _hold(self.model, _HELD_WITH_HYPER_LATENTS if plan.hyper_latents else _HELD)
         self._coding = DependentCoding(self.model, find_model(plan.model).entropy.steps)
         self._optimizer = make_optimizer("muon", clip_norm=plan.clip_norm, average=AVERAGE)
         self._trained = list(self.model.trainable_variables)
@@ -268,13 +274,13 @@ class DecoderTraining:
             self._log.write("held-out", {"step": self.step, **self._evaluation.measure()})
 
     def _noise(self, generator: np.random.Generator, patch: int, channels: int) -> np.ndarray:
-        """Uniform noise in -0.5..0.5 on symbols of a batch, one for so many pixels a side."""
+        """Uniform in -0.5..0.5, float32 (batch, rows, columns, channels), for symbols of a patch each."""
         side = self.plan.crop // patch
         return generator.random((self.plan.batch, side, side, channels), np.float32) - 0.5
 
     @property
     def _evaluation_pass(self) -> Coding:
-        """With the residuals that are trained with."""
+        """With residuals as in training: plain where hyper-latents are trained, else dependent."""
         return self.model.evaluation_pass if self.plan.hyper_latents else self._coding.evaluation_pass
 
     def _step(
@@ -300,20 +306,10 @@ class DecoderTraining:
         return measured.bits_per_pixel, measured.loss, norm
 
 
-def _hold_encoder(model: Autoencoder) -> None:
-    """Train neither what makes latents and hyper-latents nor their gains: hyper-latents that go on learning
-    beside a held analysis made the loss diverge within 500 steps.
-    """
-    for part in (model.analysis, model.hyper_analysis, model.log_gain, model.hyper_log_gain):
-        part.trainable = False
-
-
-def _hold_all_but_hyper_latents(model: Autoencoder) -> None:
-    """Train what makes hyper-latents and what follows from them: their cost is a small part of a model's, and
-    the pixels' errors keep the rate from falling at their expense.
-    """
-    for part in (model.analysis, model.synthesis, model.log_gain, model.log_inverse_gain):
-        part.trainable = False
+def _hold(model: Autoencoder, names: Sequence[str]) -> None:
+    """Train everything but these parts."""
+    for name in names:
+        getattr(model, name).trainable = False
 
 
 _P = DecoderPlan
@@ -333,7 +329,9 @@ _P = DecoderPlan
     help="Train hyper-latents, prediction and scales; hold the synthesis.",
 )
 def command(model: Path, data: tuple[Path, ...], out: Path, **options: Any) -> None:
-    """Train all but the encoder of the released model in a folder, on folders of pictures and tar shards."""
+    """Train all but the encoder of the released model in a folder (or its hyper-latents too, but not the
+    synthesis), on folders of pictures and tar shards.
+    """
     path = DecoderTraining(DecoderPlan(data, model, out, **options)).run()
     click.echo(str(path))
 

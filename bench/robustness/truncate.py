@@ -116,8 +116,8 @@ def table(content: dict[str, Any]) -> str:
         for row in rows
     ]
     lines = [
-        f"{content['what']}. What a file holds grows by the six parts of each chunk: six sections, or, in a "
-        "file of one section, what it begins with.",
+        f"{content['what']}. What a file holds grows by parts, six for each chunk; a file of one section has "
+        "those that it has whole.",
         "",
         f"| of the file | {' | '.join(names)} |",
         f"|---:|{'---:|' * len(rows)}",

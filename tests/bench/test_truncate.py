@@ -78,7 +78,7 @@ def test_the_table_and_the_strip_have_a_place_for_each_length(tmp_path: Path) ->
         {"image": "kodim01", "size": "768x512", "sections": sections, "psnr": ratios} for sections in (12, 1)
     ]
     lines = table({"what": "What", "percent": list(PERCENTS), "rows": rows}).splitlines()
-    assert lines[0].startswith("What. What a file holds grows by the six parts of each chunk")
+    assert lines[0].startswith("What. What a file holds grows by parts, six for each chunk")
     assert lines[2] == "| of the file | kodim01, 768x512, 12 sections | kodim01, 768x512, 1 section |"
     assert lines[4:] == [
         f"| {percent} % | {ratio:.2f} dB | {ratio:.2f} dB |"

@@ -47,10 +47,21 @@ def test_steps_lower_the_loss_and_leave_alone_what_is_held(
         is_held = variable.path.removeprefix("autoencoder/").startswith(held)
         assert not (is_held and variable.trainable)
         assert not is_held or np.array_equal(numpy(variable), before[variable.path])
+    learning = (
+        ("hyper_analysis/", "hyper_log_gain/") if hyper_latents else ("synthesis/", "log_inverse_gain/")
+    )
+    for prefix in learning:
+        changed = [
+            not np.array_equal(numpy(variable), before[variable.path])
+            for variable in run.model.trainable_variables
+            if variable.path.removeprefix("autoencoder/").startswith(prefix)
+        ]
+        assert any(changed)
 
 
-def test_a_run_writes_averages_of_all_weights_and_a_log(plan: DecoderPlan) -> None:
-    path = DecoderTraining(plan).run(report_every=1)
+@pytest.mark.parametrize("hyper_latents", [False, True])
+def test_a_run_writes_averages_of_all_weights_and_a_log(plan: DecoderPlan, hyper_latents: bool) -> None:
+    path = DecoderTraining(replace(plan, hyper_latents=hyper_latents)).run(report_every=1)
     arrays = read_checkpoint(path)
     names = part(arrays, "average/")
     assert {"analysis/enter/kernel", "synthesis/leave/kernel", "step_4/leave/kernel"} <= names.keys()
