@@ -177,15 +177,15 @@ def _update(digest: hashlib._Hash, chunk: Symbols) -> None:
 
 def _chunk_jobs(reader: ContainerReader, model: Model, jobs: int) -> Iterator[Future[Symbols]]:
     """The decoding of all chunks in raster order; only a few run ahead, which bounds memory."""
+    source = SectionSource(reader, tolerant=False)
     with thread_pool(jobs) as pool:
         waiting: deque[Future[Symbols]] = deque()
         for index in range(reader.header.chunk_count):
-            waiting.append(pool.submit(_read_chunk, reader, model, index))
+            waiting.append(pool.submit(_read_chunk, source, model, index))
             if len(waiting) > 2 * jobs:
                 yield waiting.popleft()
         yield from waiting
 
 
-def _read_chunk(reader: ContainerReader, model: Model, index: int) -> Symbols:
-    data = SectionSource(reader, tolerant=False).chunk(index)
-    return chunk_symbols(data, reader.header, index, model.entropy)
+def _read_chunk(source: SectionSource, model: Model, index: int) -> Symbols:
+    return chunk_symbols(source.chunk(index), source.header, index, model.entropy)

@@ -57,7 +57,7 @@ _SCALES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8, "1/16": 16, "1/32": 32}
     "output, a PNG that is overwritten: made for desktop thumbnailers.",
 )  # fmt: skip
 @click.option(
-    "--allow-partial", is_flag=True, help="Decode as much as there is of a truncated file (exit code 8)."
+    "--allow-partial", is_flag=True, help="Decode what there is of a truncated or damaged file (exit code 8)."
 )
 @recursive_option
 @jobs_option

@@ -28,7 +28,7 @@ EXIT_CODES = {
     5: "an installed model is damaged",
     6: "an optional package is missing",
     7: "an output exists already or cannot be written",
-    PARTIAL: "a picture was decoded from a truncated file (--allow-partial)",
+    PARTIAL: "a picture was decoded from a truncated or damaged file (--allow-partial)",
     DEFECT: "a defect in aecodec: please report it",
     INTERRUPTED: "interrupted (Ctrl-C)",
     BROKEN_PIPE: "the reader of the standard output went away",

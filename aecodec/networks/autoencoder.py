@@ -282,9 +282,20 @@ class Autoencoder(keras.Model):
         return self._pass(pixels, level_weights, hyper_noise, residual_noise)
 
     def latents_pass(
-        self, latents: Tensor, level_weights: Tensor, hyper_noise: Tensor, residual_noise: Tensor
+        self,
+        latents: Tensor,
+        level_weights: Tensor,
+        hyper_noise: Tensor | None,
+        residual_noise: Tensor | None,
     ) -> TrainingPass:
-        """`training_pass` for given latents (batch, height/16, width/16, latent channels) float32."""
+        """`training_pass`, or without noise `evaluation_pass`, for given latents.
+
+        Args:
+            latents: (batch, height/16, width/16, latent channels) float32.
+            level_weights: as for `training_pass`, as is the noise.
+            hyper_noise: the same.
+            residual_noise: the same.
+        """
         coded, bits = self._coded_with_rate(latents, level_weights, hyper_noise, residual_noise)
         return self._decoded(coded.latents, level_weights, *bits)
 
@@ -312,8 +323,7 @@ class Autoencoder(keras.Model):
         self, pixels: Tensor, level_weights: Tensor, hyper_noise: Tensor | None, residual_noise: Tensor | None
     ) -> TrainingPass:
         latents = self.analysis(pixels, level_weights)
-        coded, bits = self._coded_with_rate(latents, level_weights, hyper_noise, residual_noise)
-        return self._decoded(coded.latents, level_weights, *bits)
+        return self.latents_pass(latents, level_weights, hyper_noise, residual_noise)
 
     def _coded_with_rate(
         self,
