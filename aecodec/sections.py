@@ -169,25 +169,21 @@ class SectionSource:
 
     def chunk(self, index: int) -> ChunkBytes:
         """The payloads of a chunk up to the first that is missing, for the others build upon it."""
-        self._wanted += 1
-        data = self._joined_chunk(index) if self.header.joined else self._chunk_in_parts(index)
-        self._found += _share_there(data) * len(data.payloads) / len(self.header.chunk_kinds)
-        return data
-
-    def _chunk_in_parts(self, index: int) -> ChunkBytes:
         payloads: list[bytes] = []
         for kind in self.header.chunk_kinds:
             payload = self._tolerate(self._reader.chunk_payload, kind, index)
             if payload is None:
                 break
             payloads.append(payload)
-        return ChunkBytes(tuple(payloads))
+        data = ChunkBytes(tuple(payloads), joined=self.header.joined)
+        if self.header.joined and not payloads:
+            data = self._unverified(index)
+        self._wanted += 1
+        self._found += _share_there(data) * len(data.payloads) / len(self.header.chunk_kinds)
+        return data
 
-    def _joined_chunk(self, index: int) -> ChunkBytes:
-        """The only payload of a chunk; as far as it is there, if that is tolerated."""
-        payload = self._tolerate(self._reader.chunk_payload, SectionKind.SYMBOLS, index)
-        if payload is not None:
-            return ChunkBytes((payload,), joined=True)
+    def _unverified(self, index: int) -> ChunkBytes:
+        """The only payload of a chunk, damaged or cut off, as far as it is there."""
         found = self._reader.unverified_payload(SectionKind.SYMBOLS, index)
         if found is None:
             return ChunkBytes((), joined=True)
